@@ -1,0 +1,84 @@
+"""Errors that tell what was wrong, where, and what to do.
+
+The command line turns a `UserError` into exit code 2 and any other `ChandleryError` into exit code 1,
+printing `message` and, on a second line, `hint`. Inside a pipeline step either ends the step.
+"""
+
+from __future__ import annotations
+
+
+class ChandleryError(Exception):
+    """A failure that we understand.
+
+    Args:
+        message: what was wrong and where, one line.
+        hint: what to do about it, one line; empty when there is nothing to add.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UserError(ChandleryError):
+    """The caller asked for something that cannot be: a wrong name, value, file or document."""
+
+    exit_code = 2
+
+
+class RecipeError(UserError):
+    """A recipe cannot be found, cannot be loaded, breaks its contract or raised."""
+
+
+class NotFoundError(UserError):
+    """A named thing does not exist: repo, branch, commit, experiment, model version, deployment."""
+
+
+class InvalidDocumentError(UserError):
+    """An Experiment or SeldonDeployment document (or a spec that makes one) is not valid."""
+
+
+class DataError(ChandleryError):
+    """Versioned data could not be read or written; nothing half-written became visible."""
+
+
+class ValidationFailedError(ChandleryError):
+    """A dataset does not fit the recipe's schema."""
+
+
+class SearchError(ChandleryError):
+    """A hyperparameter search failed."""
+
+
+class TrainingError(ChandleryError):
+    """Training or evaluation failed."""
+
+
+class RegistryError(ChandleryError):
+    """MLflow refused or could not be reached."""
+
+
+class ServingError(ChandleryError):
+    """A deployment did not become what its document says."""
+
+
+class ModelLoadError(ServingError):
+    """A model package cannot be loaded or does not answer."""
+
+
+class PlatformError(ChandleryError):
+    """The laptop platform or an endpoint is not usable."""
+
+
+class ConflictError(ChandleryError):
+    """Somebody else changed the same thing, or holds it."""
+
+
+class DeadlineError(ChandleryError):
+    """A wait passed its deadline."""

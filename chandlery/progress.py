@@ -1,0 +1,41 @@
+"""How a step tells its progress: a line for the log and, on request, an event for a live display.
+
+A step's standard output is its log on every platform. When `CHANDLERY_EVENTS` names a file, each report is
+also appended there as one JSON line, which `chandlery run` follows to draw its live view.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+EVENTS_VARIABLE = "CHANDLERY_EVENTS"
+
+
+def report(event: str, message: str, **fields: Any) -> None:
+    """Print `message` as a log line and append an event.
+
+    Args:
+        event: what kind of thing happened, dotted and lower case: `trial.finished`, `epoch`, `canary.evidence`.
+        message: one line for a human.
+        fields: JSON-able details for a live display.
+    """
+    print(message, flush=True)
+    path = os.environ.get(EVENTS_VARIABLE)
+    if not path:
+        return
+    line = json.dumps(
+        {
+            "time": time.time(),
+            "task": os.environ.get("CHANDLERY_TASK", ""),
+            "event": event,
+            "message": message,
+            **fields,
+        },
+        default=str,
+    )
+    # One write in append mode keeps lines of concurrent processes whole.
+    with open(path, "a", encoding="utf-8") as out:
+        out.write(line + "\n")
