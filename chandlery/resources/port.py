@@ -60,7 +60,10 @@ class ResourceStore(Protocol):
         ...
 
     def list(self, kind: Kind, namespace: str, selector: str = "") -> list[Document]:
-        """Return all documents of the kind in name order; `selector` as `key=value,key2!=v,key3`."""
+        """Return all documents of the kind in name order; namespace "" means all of them.
+
+        `selector` as `key=value,key2!=v,key3,!key4`; raises UserError when it is malformed.
+        """
         ...
 
     def delete(self, kind: Kind, name: str, namespace: str) -> None:
@@ -75,7 +78,10 @@ class ResourceStore(Protocol):
         ...
 
     def watch(self, kind: Kind, namespace: str, *, since: str = "", deadline: float) -> Iterator[Event]:
-        """Yield changes after resourceVersion `since` ("" = existing ones first, as ADDED) for `deadline` seconds."""
+        """Yield changes after resourceVersion `since` ("" = existing ones first, as ADDED) for `deadline` seconds.
+
+        Raises ConflictError when the store no longer remembers the changes since then: list, or watch from "".
+        """
         ...
 
     def close(self) -> None:
