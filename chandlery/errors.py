@@ -82,3 +82,28 @@ class ConflictError(ChandleryError):
 
 class DeadlineError(ChandleryError):
     """A wait passed its deadline."""
+
+
+def end_steps_plainly() -> None:
+    """Let an uncaught ChandleryError end this process with its message and hint; other errors keep their traceback."""
+    import sys
+    from types import TracebackType
+
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        from chandlery import progress
+
+        if isinstance(error, ChandleryError):
+            progress.report(
+                "step.failed",
+                f"error: {error}",
+                error=error.message,
+                hint=error.hint,
+                exit_code=error.exit_code,
+            )
+        else:
+            usual(kind, error, trace)
+            progress.report("step.failed", "", error=f"{kind.__name__}: {error}", hint="", exit_code=1)
+
+    sys.excepthook = hook

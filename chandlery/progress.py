@@ -22,20 +22,21 @@ def report(event: str, message: str, **fields: Any) -> None:
         message: one line for a human.
         fields: JSON-able details for a live display.
     """
-    print(message, flush=True)
+    if message:
+        print(message, flush=True)
+    _append({"task": os.environ.get("CHANDLERY_TASK", ""), "event": event, "message": message, **fields})
+
+
+def report_silently(event: str, **fields: Any) -> None:
+    """Append an event without a log line."""
+    _append({"event": event, **fields})
+
+
+def _append(event: dict[str, Any]) -> None:
     path = os.environ.get(EVENTS_VARIABLE)
     if not path:
         return
-    line = json.dumps(
-        {
-            "time": time.time(),
-            "task": os.environ.get("CHANDLERY_TASK", ""),
-            "event": event,
-            "message": message,
-            **fields,
-        },
-        default=str,
-    )
+    line = json.dumps({"time": time.time(), **event}, default=str)
     # One write in append mode keeps lines of concurrent processes whole.
     with open(path, "a", encoding="utf-8") as out:
         out.write(line + "\n")

@@ -1,0 +1,131 @@
+"""Start, stop and look at the laptop platform from outside its supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chandlery.embedded.supervisor import processes
+from chandlery.embedded.supervisor.daemon import folder
+from chandlery.errors import DeadlineError, PlatformError
+
+START_DEADLINE = 90.0  # seconds; MLflow alone takes several to import
+STOP_DEADLINE = 60.0
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """One service as the supervisor last saw it."""
+
+    name: str
+    pid: int
+    ready: bool
+    restarts: int
+
+
+def up(
+    root: Path, *, deadline: float = START_DEADLINE, progress: Callable[[str], None] = lambda line: None
+) -> None:
+    """Start the platform of a home folder, or join the one that runs, and wait until every service is ready.
+
+    Args:
+        root: home folder, absolute.
+        deadline: seconds to wait.
+        progress: called with a line when something becomes ready.
+
+    Raises:
+        PlatformError: the supervisor cannot start.
+        DeadlineError: a service is not ready in time; names it and its log.
+    """
+    state = folder(root)
+    limit = time.monotonic() + deadline
+    seen: set[str] = set()
+    while True:
+        if not running(root):
+            _start(root)
+        current = states(root)
+        for service in current:
+            if service.ready and service.name not in seen:
+                seen.add(service.name)
+                progress(f"{service.name} is ready")
+        if current and all(service.ready for service in current) and (state / "endpoints.json").exists():
+            return
+        if time.monotonic() > limit:
+            late = [service.name for service in current if not service.ready] or ["supervisor"]
+            raise DeadlineError(
+                f"{', '.join(late)} not ready after {deadline:.0f} s",
+                f"see {state / 'logs' / (late[0] + '.log')}",
+            )
+        time.sleep(0.1)
+
+
+def down(root: Path, *, deadline: float = STOP_DEADLINE) -> bool:
+    """Stop the platform and everything that it started; returns False when it was not running.
+
+    Raises:
+        DeadlineError: it did not stop in time.
+    """
+    state = folder(root)
+    supervisor = processes.load(state / "supervisor.pid")
+    was_up = processes.alive(supervisor)
+    if was_up and supervisor is not None:
+        os.kill(supervisor.pid, 15)
+        limit = time.monotonic() + deadline
+        while processes.alive(supervisor):
+            if time.monotonic() > limit:
+                raise DeadlineError(
+                    f"the platform did not stop within {deadline:.0f} s", f"see {state / 'logs'}"
+                )
+            time.sleep(0.05)
+    # Services of a supervisor that was killed.
+    for path in (state / "services").glob("*.pid"):
+        orphan = processes.load(path)
+        was_up = was_up or processes.alive(orphan)
+        processes.end(orphan)
+        path.unlink(missing_ok=True)
+    for name in ("endpoints.json", "state.json", "supervisor.pid"):
+        (state / name).unlink(missing_ok=True)
+    return was_up
+
+
+def running(root: Path) -> bool:
+    """Tell whether the supervisor of a home folder runs."""
+    return processes.alive(processes.load(folder(root) / "supervisor.pid"))
+
+
+def states(root: Path) -> list[ServiceState]:
+    """Return the services as last seen; empty when the supervisor does not run."""
+    if not running(root):
+        return []
+    try:
+        document = json.loads((folder(root) / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [ServiceState(name, **values) for name, values in document.items()]
+
+
+def _start(root: Path) -> None:
+    state = folder(root)
+    (state / "state.json").unlink(missing_ok=True)
+    environment = {**os.environ, "CHANDLERY_HOME": str(root)}
+    child, identity = processes.start(
+        [sys.executable, "-m", "chandlery.embedded.supervisor"],
+        environment,
+        state / "logs" / "supervisor.log",
+    )
+    limit = time.monotonic() + 20
+    while processes.load(state / "supervisor.pid") != identity:
+        if child.poll() is not None:
+            if child.returncode == 0:
+                return  # another one holds the home: the caller looks again
+            tail = (state / "logs" / "supervisor.log").read_text(encoding="utf-8", errors="replace").strip()
+            last = tail.splitlines()[-1] if tail else "no output"
+            raise PlatformError(f"the supervisor ended: {last}", f"see {state / 'logs' / 'supervisor.log'}")
+        if time.monotonic() > limit:
+            raise PlatformError("the supervisor did not start", f"see {state / 'logs' / 'supervisor.log'}")
+        time.sleep(0.02)

@@ -1,0 +1,184 @@
+"""The supervisor process: keeps each service as it should be until told to stop.
+
+Killed at any moment, it loses nothing: ports and process identities are on disk, the next one adopts the
+services that still run and starts those that do not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from chandlery.embedded.supervisor import processes
+from chandlery.embedded.supervisor.processes import ProcessId
+from chandlery.embedded.supervisor.services import (
+    Service,
+    endpoint_table,
+    free_port,
+    port_open,
+    service_environment,
+    services,
+)
+from chandlery.platform import home
+
+TICK = 0.25  # seconds between looks
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0  # seconds before a service that died is started again
+STEADY = 60.0  # seconds of running after which a service's back-off starts afresh
+
+
+@dataclass
+class Running:
+    """What the supervisor knows of one service."""
+
+    service: Service
+    process: ProcessId | None = None
+    child: subprocess.Popen[bytes] | None = None
+    restarts: int = 0
+    back_off: float = FIRST_BACK_OFF
+    not_before: float = 0.0
+    since: float = 0.0
+    ready: bool = False
+
+
+def folder(root: Path) -> Path:
+    """Return the folder of the platform's own state."""
+    return root / "platform"
+
+
+def main() -> int:
+    """Supervise until SIGTERM; returns 0, also when another supervisor already runs."""
+    root = home()
+    state = folder(root)
+    state.mkdir(parents=True, exist_ok=True)
+    lock = open(state / "lock", "w")  # noqa: SIM115 (held until the process ends)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another supervisor holds this home", flush=True)
+        return 0
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    processes.save(ProcessId(os.getpid(), processes.started(os.getpid())), state / "supervisor.pid")
+    supervise(root, stop)
+    return 0
+
+
+def supervise(root: Path, stop: threading.Event) -> None:
+    """Run the loop: adopt or start, restart what dies, write the state; on `stop` end everything."""
+    state = folder(root)
+    adopted = {path.stem: processes.load(path) for path in (state / "services").glob("*.pid")}
+    ports = remembered_ports(root, adopted)
+    environment = service_environment(root, ports)
+    running = [Running(service) for service in services(root, ports)]
+    for entry in running:
+        known = adopted.get(entry.service.name)
+        if processes.alive(known):
+            entry.process, entry.since = known, time.monotonic()
+        elif known is not None:
+            processes.end(known)  # its leader is gone: nothing of its group may stay
+    _write(state / "endpoints.json", endpoint_table(ports))
+    while not stop.is_set():
+        for entry in running:
+            _keep(entry, environment, state)
+        _write(state / "state.json", {entry.service.name: _describe(entry) for entry in running})
+        stop.wait(TICK)
+    (state / "endpoints.json").unlink(missing_ok=True)
+    for order in sorted({entry.service.order for entry in running}, reverse=True):
+        together = [entry for entry in running if entry.service.order == order]
+        threads = [threading.Thread(target=_stop, args=(entry, state)) for entry in together]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    (state / "state.json").unlink(missing_ok=True)
+    (state / "supervisor.pid").unlink(missing_ok=True)
+
+
+def remembered_ports(root: Path, adopted: dict[str, ProcessId | None]) -> dict[str, int]:
+    """Return the platform's ports: as before where they are ours or free, new ones where a stranger took them."""
+    path = folder(root) / "ports.json"
+    try:
+        ports: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        ports = {}
+    for name in ("mlflow", "gateway"):
+        wanted = int(os.environ.get(f"CHANDLERY_{name.upper()}_PORT", "0")) or ports.get(name, 0)
+        if processes.alive(adopted.get(name)) and name in ports:
+            continue
+        if not wanted or port_open(wanted):
+            if wanted:
+                print(f"port {wanted} for {name} is taken by another program: choosing another", flush=True)
+            wanted = free_port()
+        ports[name] = wanted
+    _write(path, ports)
+    return ports
+
+
+def _keep(entry: Running, environment: dict[str, str], state: Path) -> None:
+    service = entry.service
+    if entry.child is not None and entry.child.poll() is not None:
+        entry.child = None  # reaped: no zombie stays
+    if processes.alive(entry.process):
+        entry.ready = entry.ready or service.ready()
+        if time.monotonic() - entry.since > STEADY:
+            entry.back_off = FIRST_BACK_OFF
+        return
+    entry.ready = False
+    now = time.monotonic()
+    if entry.process is not None:
+        print(
+            f"{service.name} (pid {entry.process.pid}) ended: starting it again in {entry.back_off:.1f} s",
+            flush=True,
+        )
+        processes.end(entry.process, grace=0)
+        entry.process = None
+        entry.restarts += 1
+        entry.not_before = now + entry.back_off
+        entry.back_off = min(entry.back_off * 2, LONGEST_BACK_OFF)
+    if now < entry.not_before:
+        return
+    entry.child, entry.process = processes.start(
+        service.argv, {**environment, **service.environment}, state / "logs" / f"{service.name}.log"
+    )
+    entry.since = now
+    processes.save(entry.process, state / "services" / f"{service.name}.pid")
+    print(f"{service.name}: pid {entry.process.pid}", flush=True)
+
+
+def _stop(entry: Running, state: Path) -> None:
+    processes.end(entry.process, entry.service.grace)
+    if entry.child is not None:
+        entry.child.wait(timeout=5)
+    (state / "services" / f"{entry.service.name}.pid").unlink(missing_ok=True)
+
+
+def _describe(entry: Running) -> dict[str, object]:
+    return {
+        "pid": entry.process.pid if entry.process else 0,
+        "ready": entry.ready,
+        "restarts": entry.restarts,
+    }
+
+
+def _write(path: Path, document: object) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(document, indent=2), encoding="utf-8")
+    os.replace(partial, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Processes that outlive who started them: found again by pid and start time, ended by group."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+START_TOLERANCE = 1.0  # seconds by which two readings of one process's start time may differ
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """A process beyond doubt: pids are reused, a pid with its start time is not.
+
+    Attributes:
+        pid: process id; also its group, as each is started as a group leader.
+        started: start time, seconds since the epoch.
+    """
+
+    pid: int
+    started: float
+
+
+def start(
+    argv: Sequence[str], environment: Mapping[str, str], log: Path
+) -> tuple[subprocess.Popen[bytes], ProcessId]:
+    """Start a process in a session of its own, its output appended to `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as out:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
+        )
+    return process, ProcessId(process.pid, started(process.pid))
+
+
+def alive(process: ProcessId | None) -> bool:
+    """Tell whether the process still runs (a zombie does not)."""
+    if process is None:
+        return False
+    try:
+        found = psutil.Process(process.pid)
+        return (
+            abs(found.create_time() - process.started) < START_TOLERANCE
+            and found.status() != psutil.STATUS_ZOMBIE
+        )
+    except psutil.Error:
+        return False
+
+
+def end(process: ProcessId | None, grace: float = 10.0) -> None:
+    """End the process and its whole group: SIGTERM, then SIGKILL after `grace` seconds."""
+    if process is None:
+        return
+    # The group outlives its leader when the leader alone was killed; a stranger's group is never touched,
+    # because a group id stays taken as long as one member lives.
+    if alive(process):
+        _signal_group(process.pid, signal.SIGTERM)
+        limit = time.monotonic() + grace
+        while alive(process) and time.monotonic() < limit:
+            time.sleep(0.05)
+    for member in group_members(process):
+        _signal(member, signal.SIGKILL)
+
+
+def group_members(process: ProcessId) -> list[int]:
+    """Return the pids in the process's group that started no earlier than it did."""
+    members = []
+    for candidate in psutil.process_iter(["pid", "create_time"]):
+        try:
+            same = os.getpgid(candidate.info["pid"]) == process.pid
+        except OSError:
+            continue
+        if same and candidate.info["create_time"] >= process.started - START_TOLERANCE:
+            members.append(int(candidate.info["pid"]))
+    return members
+
+
+def save(process: ProcessId, path: Path) -> None:
+    """Write the process's identity to `path` atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(asdict(process)), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def load(path: Path) -> ProcessId | None:
+    """Read what `save` wrote; None when there is nothing readable."""
+    try:
+        return ProcessId(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def started(pid: int) -> float:
+    """Return the start time of a process, seconds since the epoch; now, when it is gone."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return time.time()
+
+
+def _signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return

@@ -1,0 +1,111 @@
+"""The services of the laptop platform: how each is started and how one sees that it is ready."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Service:
+    """One supervised process.
+
+    Attributes:
+        name: service name, also of its log file.
+        argv: command line.
+        environment: variables on top of the supervisor's own.
+        ready: tells whether it answers; called often, must return within about a second.
+        order: services stop in descending order, all of one order together.
+        grace: seconds between SIGTERM and SIGKILL.
+    """
+
+    name: str
+    argv: list[str]
+    ready: Callable[[], bool]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    order: int = 0
+    grace: float = 10.0
+
+
+def services(home: Path, ports: Mapping[str, int]) -> list[Service]:
+    """Return the platform's services for a home folder and its remembered ports."""
+    from chandlery.registry.server import server_command, server_environment
+
+    mlflow, gateway = ports["mlflow"], ports["gateway"]
+    python = [sys.executable, "-m"]
+    return [
+        Service(
+            "mlflow",
+            server_command(home, mlflow),
+            lambda: http_ready(mlflow, "/health"),
+            environment=server_environment(home),
+        ),
+        Service(
+            "gateway",
+            [*python, "chandlery.embedded.gateway", "--port", str(gateway)],
+            lambda: port_open(gateway),
+        ),
+        Service(
+            "deployments",
+            [*python, "chandlery.embedded.deployments"],
+            lambda: True,
+            # Model servers are drained when it stops, before the gateway goes.
+            order=1,
+            grace=30.0,
+        ),
+        Service("experiments", [*python, "chandlery.embedded.experiments"], lambda: True, order=1),
+    ]
+
+
+def endpoint_table(ports: Mapping[str, int]) -> dict[str, str]:
+    """Return the endpoints that the running platform offers, by endpoint name."""
+    return {
+        "mlflow": f"http://127.0.0.1:{ports['mlflow']}",
+        "gateway": f"http://127.0.0.1:{ports['gateway']}",
+    }
+
+
+def service_environment(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
+    """Return the environment that every service gets: this process's, with the home and its endpoints fixed."""
+    table = endpoint_table(ports)
+    return {
+        **os.environ,
+        "CHANDLERY_HOME": str(home),
+        "MLFLOW_TRACKING_URI": table["mlflow"],
+        "CHANDLERY_GATEWAY": table["gateway"],
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONUNBUFFERED": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_open(port: int) -> bool:
+    """Tell whether something listens on a loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def http_ready(port: int, path: str) -> bool:
+    """Tell whether GET `path` answers 200 on a loopback port."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,1 @@
+"""Runs compiled pipelines and components on this machine, resumably."""

@@ -1,0 +1,122 @@
+"""The process that runs one compiled package with `kfp.local`, its steps in its own process group.
+
+Started by `chandlery.runner.launch`. Standard output is the run's log; what happens to each task is read from
+kfp's own log lines and appended to the run's events.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import IO
+
+from chandlery.progress import report_silently
+
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
+STARTED = re.compile(r"Executing task '([^']+)'")
+FINISHED = re.compile(r"Task '([^']+)' finished with status (SUCCESS|FAILURE)")
+CACHED = re.compile(r"Task (\S+) cache hit")
+SKIPPED = re.compile(r"Skipping (?:conditional )?task (\S+?):? (?:\(condition|upstream)")
+RETRIED = re.compile(r"Task (\S+) failed \(attempt (\d+)/(\d+)\)\. Retrying in ([0-9.]+)s")
+
+PARENT_TICK = 0.5  # seconds between looks at the parent
+
+
+class Follower:
+    """A text stream that passes everything on and turns kfp's task lines into events."""
+
+    def __init__(self, out: IO[str]) -> None:
+        """Pass on to `out`."""
+        self._out = out
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        """Pass `text` on; look at each line that it completes."""
+        self._out.write(text)
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            follow(COLOR.sub("", line))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what is below."""
+        self._out.flush()
+
+    def isatty(self) -> bool:
+        """Never a terminal: it is a log."""
+        return False
+
+
+class FollowingHandler(logging.Handler):
+    """Sees the log records that kfp writes outside its own logging context: cache hits, skips, retries."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record, so that the stream sees it."""
+        print(record.getMessage(), flush=True)
+
+
+def follow(line: str) -> None:
+    """Append the event that one log line tells of, if any."""
+    if match := STARTED.search(line):
+        report_silently("task.started", task=match[1])
+    elif match := FINISHED.search(line):
+        report_silently("task.finished", task=match[1], ok=match[2] == "SUCCESS")
+    elif match := CACHED.search(line):
+        report_silently("task.cached", task=match[1])
+    elif match := RETRIED.search(line):
+        report_silently("task.retried", task=match[1], attempt=int(match[2]), seconds=float(match[4]))
+    elif match := SKIPPED.search(line):
+        report_silently("task.skipped", task=match[1])
+
+
+def die_with_parent() -> None:
+    """End this process group when the parent is gone: a killed `chandlery run` leaves no step behind."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_TICK)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main(folder: Path) -> int:
+    """Run what `<folder>/request.json` asks for; returns 0 when the pipeline succeeded, else 1."""
+    die_with_parent()
+    request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    warnings.simplefilter("ignore")
+    sys.stdout = Follower(sys.stdout)  # type: ignore[assignment]
+    handler = FollowingHandler(logging.INFO)
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.INFO)
+
+    from kfp import components, local
+
+    logging.getLogger("kfp").setLevel(logging.INFO)
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=request["pipeline_root"],
+        workspace_root=str(folder / "workspace"),
+        enable_caching=request["caching"],
+        cache_root=request["cache_root"],
+    )
+    runnable = components.load_component_from_file(request["package"])
+    try:
+        runnable(**request["arguments"])
+    except RuntimeError as error:  # kfp's way to say that a task failed; its own event has told why
+        print(f"{error}", flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

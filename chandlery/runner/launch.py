@@ -1,0 +1,214 @@
+"""Start a run on this machine, follow it, and leave its record complete whatever happens."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import chandlery
+from chandlery.embedded.supervisor import processes
+from chandlery.errors import ConflictError
+from chandlery.platform import endpoints
+from chandlery.progress import EVENTS_VARIABLE
+from chandlery.provenance import RUN_VARIABLE
+from chandlery.runner.record import FAILED, SUCCEEDED, RunRecord, begin, load, runs_root, save
+
+Event = dict[str, Any]
+TICK = 0.1  # seconds between looks at the events
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        record: the run's record.
+        exit_code: 0, or the failed step's: 2 for a user's mistake, 1 otherwise.
+    """
+
+    record: RunRecord
+    exit_code: int
+
+
+def launch(
+    name: str,
+    package: Path,
+    arguments: dict[str, Any],
+    *,
+    caching: bool = True,
+    on_start: Callable[[RunRecord, bool], None] = lambda record, resumed: None,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> Outcome:
+    """Run a compiled package on this machine to its end.
+
+    Args:
+        name: pipeline or component name.
+        package: compiled YAML.
+        arguments: arguments by name, checked and typed.
+        caching: use results of earlier runs for pure steps.
+        on_start: called once with the record and whether it continues an earlier run.
+        on_event: called with each event of the run.
+
+    Raises:
+        ConflictError: another run is in progress in this home.
+    """
+    points = endpoints()
+    home = points.home
+    with _only_run(home):
+        record, resumed = begin(home, name, package, arguments)
+        if record.process is not None:
+            processes.end(record.process, grace=2.0)  # steps of an attempt that was killed
+        folder = runs_root(home) / record.run_id
+        on_start(record, resumed)
+        request = {
+            "package": str(package),
+            "arguments": arguments,
+            "caching": caching,
+            "pipeline_root": str(home / "artifacts" / "kfp"),
+            "cache_root": str(home / "cache" / code_digest()),
+        }
+        (folder / "request.json").write_text(json.dumps(request, indent=2), encoding="utf-8")
+        events = folder / "events.jsonl"
+        position = events.stat().st_size if events.exists() else 0
+        child, identity = processes.start(
+            [sys.executable, "-m", "chandlery.runner.execute", str(folder)],
+            _environment(record, events),
+            folder / "log.txt",
+        )
+        record = replace(record, process=identity)
+        save(home, record)
+        follower = _Follower(events, position)
+        try:
+            with _terminating():
+                while child.poll() is None:
+                    record = _apply(record, follower.read(), on_event)
+                    time.sleep(TICK)
+        finally:
+            processes.end(identity, grace=20.0)
+            child.wait()
+        record = _apply(record, follower.read(), on_event)
+        ok = child.returncode == 0
+        record = replace(record, state=SUCCEEDED if ok else FAILED, finished=time.time(), process=None)
+        if not ok and not record.error:
+            record = replace(
+                record, error=[f"the run ended with code {child.returncode}", f"see {folder / 'log.txt'}"]
+            )
+        save(home, record)
+        return Outcome(record, 0 if ok else _exit_code(follower.failure))
+
+
+class _Follower:
+    """Reads whole lines that were appended to the events since the last look."""
+
+    def __init__(self, path: Path, position: int) -> None:
+        self._path = path
+        self._position = position
+        self.failure: Event = {}
+
+    def read(self) -> Iterator[Event]:
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._position)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        whole = data.rfind(b"\n") + 1
+        self._position += whole
+        for line in data[:whole].splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # a line torn by a kill
+            if event.get("event") == "step.failed":
+                self.failure = event
+            yield event
+
+
+def _apply(record: RunRecord, events: Iterator[Event], on_event: Callable[[Event], None]) -> RunRecord:
+    for event in events:
+        task, kind = event.get("task", ""), event.get("event", "")
+        entry = dict(record.tasks.get(task, {}))
+        if kind == "task.started":
+            entry |= {"state": "running", "started": event["time"]}
+        elif kind == "task.finished":
+            seconds = event["time"] - entry.get("started", event["time"])
+            entry |= {"state": "succeeded" if event["ok"] else "failed", "seconds": round(seconds, 3)}
+        elif kind == "task.cached":
+            entry |= {"state": "cached", "seconds": 0.0}
+        elif kind == "task.skipped":
+            entry |= {"state": "skipped"}
+        elif kind == "step.failed":
+            record = replace(record, error=[event["error"], event["hint"]])
+        if entry and task:
+            record = replace(record, tasks={**record.tasks, task: entry})
+        on_event(event)
+    return record
+
+
+def _exit_code(failure: Event) -> int:
+    return int(failure.get("exit_code", 1))
+
+
+@contextmanager
+def _only_run(home: Path) -> Iterator[None]:
+    runs_root(home).mkdir(parents=True, exist_ok=True)
+    with open(runs_root(home) / "lock", "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(
+                f"another run is in progress in {home}",
+                "wait for it, or give this one a CHANDLERY_HOME of its own",
+            ) from None
+        yield
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does: steps are told, the record is written."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _environment(record: RunRecord, events: Path) -> dict[str, str]:
+    points = endpoints()
+    known = {
+        "CHANDLERY_HOME": str(points.home),
+        "MLFLOW_TRACKING_URI": points.mlflow,
+        "CHANDLERY_GATEWAY": points.gateway,
+        RUN_VARIABLE: record.run_id,
+        EVENTS_VARIABLE: str(events),
+        "PYTHONUNBUFFERED": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    return {**os.environ, **{name: value for name, value in known.items() if value}}
+
+
+def code_digest() -> str:
+    """Return a digest of the installed package's source: cached results of other code are not used."""
+    root = Path(chandlery.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+__all__ = ["Outcome", "code_digest", "launch", "load"]

@@ -1,0 +1,92 @@
+"""Notes of a run: one small document and at most a few HTML pages a step, under the artifact root.
+
+A step of any platform writes its note at `<artifacts>/runs/<run id>/<task>.json`; the exit handler reads them all.
+Writing a note again replaces it, so a retried step leaves one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chandlery.errors import UserError
+from chandlery.platform import endpoints
+from chandlery.provenance import RUN_VARIABLE, TASK_VARIABLE
+
+
+@dataclass(frozen=True)
+class Note:
+    """What one step left in the record of its run.
+
+    Attributes:
+        task: task name.
+        time: when it was written, seconds since the epoch.
+        values: what the step found, by name.
+        reports: HTML pages by title, paths.
+    """
+
+    task: str
+    time: float
+    values: dict[str, Any] = field(default_factory=dict)
+    reports: dict[str, str] = field(default_factory=dict)
+
+
+def run_folder(run_id: str) -> Path:
+    """Return the folder of a run's record, which may not exist yet.
+
+    Raises:
+        UserError: the artifact root is not a folder of this machine (mount the bucket to read it as one).
+    """
+    root = endpoints().artifacts
+    if "://" in root:
+        raise UserError(
+            f"CHANDLERY_ARTIFACTS={root}: a run's record needs a folder",
+            "mount the bucket (gcsfuse, mountpoint-s3) and give the mounted path",
+        )
+    return Path(root) / "runs" / run_id
+
+
+def note(
+    values: Mapping[str, Any], reports: Mapping[str, str | Path] | None = None, *, task: str = ""
+) -> None:
+    """Write the note of the running step; outside a run (no `CHANDLERY_RUN_ID`) nothing happens.
+
+    Args:
+        values: JSON-able facts by name.
+        reports: HTML pages by title; they are copied.
+        task: task name; default: `CHANDLERY_TASK`.
+    """
+    run_id = os.environ.get(RUN_VARIABLE, "")
+    task = task or os.environ.get(TASK_VARIABLE, "")
+    if not run_id or not task:
+        return
+    folder = run_folder(run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    copies: dict[str, str] = {}
+    for index, (title, path) in enumerate((reports or {}).items()):
+        copy = folder / f"{task}-{index}.html"
+        partial = copy.with_suffix(f".partial-{os.getpid()}")
+        shutil.copyfile(path, partial)
+        os.replace(partial, copy)
+        copies[title] = str(copy)
+    document = {"task": task, "time": time.time(), "values": dict(values), "reports": copies}
+    target = folder / f"{task}.json"
+    partial = target.with_suffix(f".partial-{os.getpid()}")
+    partial.write_text(json.dumps(document, indent=2, default=str), encoding="utf-8")
+    os.replace(partial, target)
+
+
+def read_notes(run_id: str) -> list[Note]:
+    """Return the notes of a run in the order in which they were written; none for an unknown run."""
+    notes = []
+    for path in sorted(run_folder(run_id).glob("*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if "task" in document:
+            notes.append(Note(**document))
+    return sorted(notes, key=lambda found: found.time)
