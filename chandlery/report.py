@@ -40,6 +40,8 @@ tr:last-child td { border-bottom: 0; }
 .wide { overflow-x: auto; }
 svg { max-width: 100%; height: auto; display: block; margin: 4px auto; }
 pre { background: #f4f6f8; border-radius: 6px; padding: 10px 12px; overflow-x: auto; font-size: 13px; }
+details { margin: 22px 0 0; }
+summary { font-size: 19px; font-weight: 600; margin: 0 0 10px; cursor: pointer; }
 footer { color: #56626e; font-size: 13px; }
 code { font-size: 13px; }
 """
@@ -106,6 +108,11 @@ class Report:
         """Add what the thing on this page was made from."""
         known = {name.replace("_", " "): value for name, value in record._known().items()}
         return self.facts("Provenance", known) if known else self
+
+    def embed(self, heading: str, sections: str) -> Report:
+        """Add the sections of another page made here, folded under a heading."""
+        self._body.append(f"<details open><summary>{escape(heading)}</summary>{sections}</details>")
+        return self
 
     def html(self) -> str:
         """Return the page."""

@@ -94,7 +94,7 @@ def main(folder: Path) -> int:
     die_with_parent()
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     warnings.simplefilter("ignore")
-    sys.stdout = Follower(sys.stdout)  # type: ignore[assignment]
+    sys.stdout = Follower(sys.stdout)
     handler = FollowingHandler(logging.INFO)
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)

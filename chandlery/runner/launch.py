@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import chandlery
-from chandlery.embedded.supervisor import processes
+from chandlery import processes
 from chandlery.errors import ConflictError
 from chandlery.platform import endpoints
 from chandlery.progress import EVENTS_VARIABLE

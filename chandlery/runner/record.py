@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from chandlery.embedded.supervisor.processes import ProcessId
+from chandlery.processes import ProcessId
 
 RUNNING, SUCCEEDED, FAILED = "running", "succeeded", "failed"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chandlery.embedded.supervisor import processes
+from chandlery import processes
 from chandlery.embedded.supervisor.daemon import folder
 from chandlery.errors import DeadlineError, PlatformError
 

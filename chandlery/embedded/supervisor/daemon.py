@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from chandlery.embedded.supervisor import processes
-from chandlery.embedded.supervisor.processes import ProcessId
+from chandlery import processes
+from chandlery.processes import ProcessId
 from chandlery.embedded.supervisor.services import (
     Service,
     endpoint_table,

@@ -1,0 +1,157 @@
+"""The bodies of `record_run` and `report_run`, and the summary that the command line shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chandlery import provenance
+from chandlery.report import Report, show
+from chandlery.runs.journal import Note, note, read_notes, run_folder
+
+if TYPE_CHECKING:
+    from kfp import dsl
+
+SUMMARY = "summary.json.txt"  # not *.json: that is what notes are
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in a few lines.
+
+    Attributes:
+        run_id: the run.
+        pipeline: pipeline name.
+        model_name: the model that it was about.
+        state: SUCCEEDED or FAILED.
+        facts: what a reader wants first, name to value, in order.
+        report: path of the HTML report.
+        curl: a command line that calls the endpoint; empty when nothing serves.
+    """
+
+    run_id: str
+    pipeline: str
+    model_name: str
+    state: str
+    facts: dict[str, str] = field(default_factory=dict)
+    report: str = ""
+    curl: str = ""
+
+
+def record_run(values: Mapping[str, Any], reports: Mapping[str, str]) -> None:
+    """Note what the pure steps of this run found; see the component."""
+    note(values, reports)
+
+
+def report_run(pipeline: str, model_name: str, state: str, report: dsl.HTML) -> None:
+    """Write the run's report from its notes, and its summary beside them; see the component."""
+    record = provenance.current()
+    notes = read_notes(record.run_id) if record.run_id else []
+    page = render(pipeline, model_name, state, record.run_id, notes)
+    Path(report.path).parent.mkdir(parents=True, exist_ok=True)
+    Path(report.path).write_text(page, encoding="utf-8")
+    report.metadata.update(record.metadata())
+    if not record.run_id:
+        return
+    folder = run_folder(record.run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "report.html", page)
+    summary = Summary(
+        record.run_id,
+        pipeline,
+        model_name,
+        state,
+        facts(notes),
+        str(folder / "report.html"),
+        _merged(notes).get("curl", ""),
+    )
+    _write(folder / SUMMARY, json.dumps(summary.__dict__, indent=2))
+
+
+def read_summary(run_id: str) -> Summary | None:
+    """Return the summary of a run, or None when it has none (yet)."""
+    try:
+        document = json.loads((run_folder(run_id) / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return Summary(**document)
+
+
+def facts(notes: list[Note]) -> dict[str, str]:
+    """Return what a reader wants to know first, from the notes of a run."""
+    values = _merged(notes)
+    lines: dict[str, str] = {}
+    if values.get("commit"):
+        lines["data commit"] = str(values["commit"])
+    if values.get("best_parameters"):
+        lines["best hyperparameters"] = ", ".join(
+            f"{k}={show(v)}" for k, v in values["best_parameters"].items()
+        )
+    metric = values.get("metric", "score")
+    if values.get("champion_version"):
+        lines[f"{metric} of the champion"] = (
+            f"{show(values['champion_score'])} (version {values['champion_version']})"
+        )
+    if "challenger_score" in values:
+        lines[f"{metric} of the new model"] = show(values["challenger_score"])
+    if values.get("decision"):
+        lines["comparison"] = f"{values['decision']}: {values.get('reason', '')}"
+    if values.get("verdict"):
+        lines["canary verdict"] = str(values["verdict"])
+        lines["evidence"] = str(values.get("verdict_reason", ""))
+    if values.get("model_version"):
+        lines["model version"] = str(values["model_version"])
+    if values.get("serving_version"):
+        lines["serving now"] = f"version {values['serving_version']}"
+    if values.get("endpoint"):
+        lines["endpoint"] = str(values["endpoint"])
+    return lines
+
+
+def render(pipeline: str, model_name: str, state: str, run_id: str, notes: list[Note]) -> str:
+    """Return the HTML report of a run."""
+    values = _merged(notes)
+    page = Report(f"{pipeline}: {model_name}", f"run {run_id or '(no id)'}, {state.lower()}")
+    verdict = values.get("verdict", "")
+    if state != "SUCCEEDED":
+        page.verdict("The run failed; the notes below are of the steps that finished.", "bad")
+    elif verdict:
+        kind = {"promoted": "good", "rolled_back": "bad"}.get(str(verdict), "neutral")
+        page.verdict(f"{str(verdict).replace('_', ' ')}: {values.get('verdict_reason', '')}", kind)  # type: ignore[arg-type]
+    elif values.get("decision"):
+        page.verdict(f"{values['decision']}: {values.get('reason', '')}", "neutral")
+    page.facts("In short", facts(notes))
+    if values.get("curl"):
+        page.code("Call it", str(values["curl"]))
+    for found in notes:
+        for title, path in found.reports.items():
+            page.embed(title, _body(Path(path)))
+    return page.html()
+
+
+def _merged(notes: list[Note]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for found in notes:
+        merged.update(found.values)
+    return merged
+
+
+def _body(path: Path) -> str:
+    """Return the sections of a report page of ours, without its frame."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return "<p>(this report is no longer there)</p>"
+    match = re.search(r"</header>(.*)</main>", text, flags=re.DOTALL)
+    return match[1] if match else f"<pre>{path}</pre>"
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
