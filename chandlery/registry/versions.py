@@ -1,0 +1,199 @@
+"""Model versions as everyone else sees them: complete ones only, by number or by alias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from chandlery import provenance
+from chandlery.errors import NotFoundError, UserError
+from chandlery.registry.reader import Reader, tags
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+
+# A version is created with everything it needs already uploaded; this tag, set last, makes it visible.
+STATE_TAG = "chandlery.state"
+COMPLETE = "complete"
+DIGEST_TAG = "chandlery.model_digest"
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """One version of a registered model.
+
+    Attributes:
+        name: name of the registered model.
+        version: the version, a whole number as text.
+        source: storage URI of its artifacts: `mlflow-artifacts:/...`, `s3://...`, `gs://...` or a path.
+        run_id: MLflow run that made it.
+        model_id: MLflow's id of the logged model.
+        digest: digest of the model package.
+        aliases: aliases that point to it.
+        tags: all its tags.
+        description: the model card.
+        created: creation time, seconds since the epoch.
+        state: `complete`, or anything else while its registration has not finished.
+    """
+
+    name: str
+    version: str
+    source: str
+    run_id: str
+    model_id: str
+    digest: str
+    aliases: tuple[str, ...]
+    tags: dict[str, str] = field(repr=False)
+    description: str = field(repr=False)
+    created: float
+    state: str
+
+    @property
+    def uri(self) -> str:
+        """`models:/name/version`."""
+        return f"models:/{self.name}/{self.version}"
+
+    @property
+    def provenance(self) -> provenance.Provenance:
+        """Where the version came from."""
+        return provenance.read(self.tags).with_(model_name=self.name, model_version=self.version)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "uri": self.uri,
+            "source": self.source,
+            "run_id": self.run_id,
+            "digest": self.digest,
+            "aliases": list(self.aliases),
+            "created": self.created,
+            "tags": self.tags,
+        }
+
+
+def champion(model_name: str) -> str:
+    """Return the version that alias `champion` of a registered model points to; "" when there is none.
+
+    Raises:
+        PlatformError: no tracking server is configured.
+        RegistryError: MLflow cannot be reached.
+    """
+    return aliased(model_name, CHAMPION)
+
+
+def aliased(model_name: str, alias: str) -> str:
+    """Return the version that an alias of a registered model points to; "" when there is none."""
+    with Reader() as reader:
+        answer = reader.get("registered-models/alias", name=model_name, alias=alias)
+    return str(answer["model_version"]["version"]) if answer else ""
+
+
+def resolve(uri: str) -> tuple[str, str]:
+    """Return (name, version) of `models:/name/3`, `models:/name@alias` or the same without `models:/`.
+
+    Raises:
+        UserError: the URI has another form.
+        NotFoundError: no such alias; names those that exist. A version number is not looked up.
+    """
+    name, version, alias = parse(uri)
+    if version:
+        return name, version
+    found = aliased(name, alias)
+    if not found:
+        info = model_aliases(name)
+        have = ", ".join(f"{a} -> {v}" for a, v in sorted(info.items())) or "none"
+        raise NotFoundError(f"model {name!r} has no alias {alias!r}", f"aliases that exist: {have}")
+    return name, found
+
+
+def parse(uri: str) -> tuple[str, str, str]:
+    """Split a model URI into name, version and alias; one of the last two is "".
+
+    Raises:
+        UserError: the URI has another form.
+    """
+    body = uri.removeprefix("models:").lstrip("/")
+    if "@" in body:
+        name, _, alias = body.rpartition("@")
+        version = ""
+    else:
+        name, _, version = body.rpartition("/")
+        alias = ""
+    if not name or not (alias or version.isdigit()):
+        raise UserError(f"{uri!r} is not a model URI", "use models:/name/3 or models:/name@champion")
+    return name, version, alias
+
+
+def model_aliases(model_name: str) -> dict[str, str]:
+    """Return the aliases of a registered model with their versions; empty when there is no such model."""
+    with Reader() as reader:
+        answer = reader.get("registered-models/get", name=model_name)
+    entries = answer["registered_model"].get("aliases", []) if answer else []
+    return {entry["alias"]: str(entry["version"]) for entry in entries}
+
+
+def version_info(model_name: str, version_or_alias: str) -> VersionInfo:
+    """Return one complete version.
+
+    Args:
+        model_name: name of the registered model.
+        version_or_alias: `3`, `champion`, `challenger`, ...
+
+    Raises:
+        NotFoundError: no such version or alias; names the versions that exist.
+        RegistryError: MLflow cannot be reached.
+    """
+    version = version_or_alias
+    if not version.isdigit():
+        _, version = resolve(f"{model_name}@{version_or_alias}")
+    with Reader() as reader:
+        answer = reader.get("model-versions/get", name=model_name, version=version)
+    info = from_api(answer["model_version"]) if answer else None
+    if info is None or info.state != COMPLETE:
+        raise missing(model_name, version)
+    return info
+
+
+def versions(model_name: str, *, incomplete: bool = False) -> list[VersionInfo]:
+    """Return the versions of a registered model, newest first.
+
+    Args:
+        model_name: name of the registered model.
+        incomplete: include those whose registration has not finished.
+    """
+    name = model_name.replace("'", "\\'")
+    with Reader() as reader:
+        found = [
+            from_api(entry)
+            for entry in reader.search(
+                "model-versions/search", "model_versions", filter=f"name='{name}'", max_results=1000
+            )
+        ]
+    kept = [info for info in found if incomplete or info.state == COMPLETE]
+    return sorted(kept, key=lambda info: int(info.version), reverse=True)
+
+
+def missing(model_name: str, version: str) -> NotFoundError:
+    """Return the error for a version that does not exist; it names those that do."""
+    have = ", ".join(info.version for info in versions(model_name)) or "none"
+    return NotFoundError(f"model {model_name!r} has no version {version}", f"versions that exist: {have}")
+
+
+def from_api(entry: dict[str, Any]) -> VersionInfo:
+    """Read MLflow's JSON of a model version."""
+    labels = tags(entry.get("tags"))
+    return VersionInfo(
+        name=entry["name"],
+        version=str(entry["version"]),
+        source=entry.get("source", ""),
+        run_id=entry.get("run_id", ""),
+        model_id=entry.get("model_id") or "",
+        digest=labels.get(DIGEST_TAG, ""),
+        aliases=tuple(entry.get("aliases", ())),
+        tags=labels,
+        description=entry.get("description", ""),
+        created=float(entry.get("creation_timestamp", 0)) / 1000,
+        state=labels.get(STATE_TAG, ""),
+    )
