@@ -167,27 +167,29 @@ class Recipe(ABC):
         return cls.objective not in LOWER_IS_BETTER
 
 
-def check_rows(columns: tuple[Column, ...], request: Mapping[str, np.ndarray]) -> Columns:
-    """Check and convert the arrays of a request; see `Recipe.rows`."""
+def check_rows(
+    columns: tuple[Column, ...], request: Mapping[str, np.ndarray], what: str = "request"
+) -> Columns:
+    """Check and convert the arrays of a request, or of `what` the message is to name; see `Recipe.rows`."""
     expected = {column.name: column for column in columns}
     missing = [name for name in expected if name not in request]
     unknown = [name for name in request if name not in expected]
     if missing or unknown:
-        what = f"missing {missing[0]!r}" if missing else f"unknown column {unknown[0]!r}"
-        raise RecipeError(f"request: {what}", f"expected {describe(columns)}")
+        problem = f"missing {missing[0]!r}" if missing else f"unknown column {unknown[0]!r}"
+        raise RecipeError(f"{what}: {problem}", f"expected {describe(columns)}")
     rows: Columns = {}
     length: int | None = None
     for name, column in expected.items():
         array = np.asarray(request[name])
         if array.ndim != 1 + len(column.shape) or array.shape[1:] != column.shape:
-            raise RecipeError(f"request: {name!r} has shape {array.shape}", f"expected {describe(columns)}")
+            raise RecipeError(f"{what}: {name!r} has shape {array.shape}", f"expected {describe(columns)}")
         if length is not None and array.shape[0] != length:
             raise RecipeError(
-                f"request: {name!r} has {array.shape[0]} rows where others have {length}",
+                f"{what}: {name!r} has {array.shape[0]} rows where others have {length}",
                 f"expected {describe(columns)}",
             )
         length = array.shape[0]
-        rows[name] = _convert(column, array, columns)
+        rows[name] = _convert(column, array, columns, what)
     return rows
 
 
@@ -196,18 +198,18 @@ def describe(columns: tuple[Column, ...]) -> str:
     return ", ".join(f"{c.name}: {c.dtype}{['n', *c.shape]}".replace("'", "") for c in columns)
 
 
-def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
+def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], what: str) -> np.ndarray:
     wants_text = column.dtype == "str"
     if wants_text != (array.dtype.kind in "UO"):
-        raise RecipeError(f"request: {column.name!r} is {array.dtype}", f"expected {describe(columns)}")
+        raise RecipeError(f"{what}: {column.name!r} is {array.dtype}", f"expected {describe(columns)}")
     if wants_text:
         return array.astype(str)
     converted = array.astype(column.dtype)
     if column.dtype.startswith("int") and not np.array_equal(converted, array):
-        raise RecipeError(f"request: {column.name!r} is not whole numbers", f"expected {describe(columns)}")
+        raise RecipeError(f"{what}: {column.name!r} is not whole numbers", f"expected {describe(columns)}")
     if not column.nullable and converted.dtype.kind == "f" and not np.isfinite(converted).all():
         raise RecipeError(
-            f"request: {column.name!r} has a value that is not finite", f"expected {describe(columns)}"
+            f"{what}: {column.name!r} has a value that is not finite", f"expected {describe(columns)}"
         )
     return converted
 
@@ -413,7 +415,7 @@ def split_rows(rows: Columns) -> np.ndarray:
     """
     length = len(next(iter(rows.values())))
     buffers = [np.ascontiguousarray(column) for _, column in sorted(rows.items())]
-    buffers = [b.astype("U").astype("S") if b.dtype.kind in "UO" else b for b in buffers]
+    buffers = [np.char.encode(b.astype("U"), "utf-8") if b.dtype.kind in "UO" else b for b in buffers]
     parts = np.empty(length, dtype="U10")
     for index in range(length):
         digest = hashlib.blake2b(digest_size=4)

@@ -1,1 +1,1 @@
-
+"""TensorFlow: fit, evaluate and compare the models of recipes."""

@@ -1,0 +1,23 @@
+"""The one place that imports TensorFlow for training: quiet, seeded, deterministic on request."""
+
+from __future__ import annotations
+
+import os
+
+
+def start_tensorflow(seed: int, deterministic: bool) -> None:
+    """Import TensorFlow and Keras and seed every generator that they, numpy and Python keep.
+
+    Args:
+        seed: 0 to 2**32 - 1.
+        deterministic: make each operation give the same bits on the same machine; some run slower. It holds for
+            the rest of the process.
+    """
+    # Read once, when the library is loaded. What it still prints comes before its logging is set up.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    if deterministic:
+        tf.config.experiment.enable_op_determinism()
