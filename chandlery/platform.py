@@ -12,6 +12,7 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -136,6 +137,29 @@ def open_resources() -> ResourceStore:
         f"{VARIABLES['resources']}={address}: unknown scheme {parts.scheme!r}",
         "use embedded:///folder or kubernetes://[context]",
     )
+
+
+def laptop() -> ModuleType:
+    """Return the module that starts, stops and watches the laptop platform: `up`, `down`, `states`."""
+    from chandlery.embedded import supervisor
+
+    return supervisor
+
+
+def serve_data(address: str) -> None:
+    """Serve this home's embedded versioned data on `unix:///path.sock` or `host:port` until SIGTERM.
+
+    Raises:
+        UserError: the data endpoint is not embedded, so there is nothing of ours to serve.
+    """
+    parts = urlsplit(endpoints().data)
+    if parts.scheme != "embedded":
+        raise UserError(
+            f"{VARIABLES['data']}={endpoints().data} is not embedded", "it has a server of its own"
+        )
+    from chandlery.embedded.pachd.server import serve
+
+    serve(Path(parts.path), address)
 
 
 def require_mlflow() -> str:

@@ -64,17 +64,21 @@ class FollowingHandler(logging.Handler):
 
 
 def follow(line: str) -> None:
-    """Append the event that one log line tells of, if any."""
+    """Append the event that one log line tells of, if any; kfp writes our names with dashes."""
     if match := STARTED.search(line):
-        report_silently("task.started", task=match[1])
+        report_silently("task.started", task=_name(match[1]))
     elif match := FINISHED.search(line):
-        report_silently("task.finished", task=match[1], ok=match[2] == "SUCCESS")
+        report_silently("task.finished", task=_name(match[1]), ok=match[2] == "SUCCESS")
     elif match := CACHED.search(line):
-        report_silently("task.cached", task=match[1])
+        report_silently("task.cached", task=_name(match[1]))
     elif match := RETRIED.search(line):
-        report_silently("task.retried", task=match[1], attempt=int(match[2]), seconds=float(match[4]))
+        report_silently("task.retried", task=_name(match[1]), attempt=int(match[2]), seconds=float(match[4]))
     elif match := SKIPPED.search(line):
-        report_silently("task.skipped", task=match[1])
+        report_silently("task.skipped", task=_name(match[1]))
+
+
+def _name(text: str) -> str:
+    return text.replace("-", "_")
 
 
 def die_with_parent() -> None:

@@ -1,0 +1,209 @@
+"""Entry point of `chandlery`: commands, and errors as two lines with an exit code.
+
+Command modules import their work inside functions, so that `--help` and completion stay fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chandlery import __version__
+from chandlery.errors import ChandleryError
+
+app = typer.Typer(
+    name="chandlery",
+    help="Fit out Kubeflow: run, release, inspect and trace models, on one laptop or a cluster.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+pachd = typer.Typer(help="The embedded versioned-data server.", no_args_is_help=True)
+app.add_typer(pachd, name="pachd")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Parameters = Annotated[
+    list[str] | None, typer.Option("-p", "--parameter", help="An argument, key=value; may repeat.")
+]
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _names(incomplete: str) -> list[str]:
+    from chandlery.catalog import entries
+
+    return [entry.name for entry in entries() if entry.name.startswith(incomplete)]
+
+
+Name = Annotated[str, typer.Argument(autocompletion=_names, help="Component or pipeline name.")]
+
+
+@app.command("list")
+def list_entries(json: Json = False) -> None:
+    """List components and pipelines."""
+    from chandlery.cli.catalog import list_entries
+
+    list_entries(as_json=json)
+
+
+@app.command()
+def show(name: Name, json: Json = False) -> None:
+    """Show one: inputs, outputs, image, example."""
+    from chandlery.cli.catalog import show
+
+    show(name, as_json=json)
+
+
+@app.command()
+def run(
+    target: Annotated[
+        str, typer.Argument(autocompletion=_names, help="Pipeline, component or compiled YAML file.")
+    ],
+    parameter: Parameters = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step anew.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the document it would apply, and stop.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print the steps' own log lines.")] = False,
+    json: Json = False,
+) -> None:
+    """Run a pipeline or component on this machine; start the platform when it is down."""
+    from chandlery.cli.run import run
+
+    raise typer.Exit(
+        run(target, parameter or [], caching=not no_cache, dry_run=dry_run, verbose=verbose, as_json=json)
+    )
+
+
+@app.command("compile")
+def compile_(
+    name: Name,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write; default: standard output.")
+    ] = None,
+    registry: Annotated[str, typer.Option(help="Registry to take our images from.")] = "",
+    digests: Annotated[Path | None, typer.Option(help="JSON file: image name to sha256 digest.")] = None,
+) -> None:
+    """Write the YAML to submit to a cluster (`kfp run create -f`)."""
+    from chandlery.cli.catalog import compile_
+
+    compile_(name, output, registry, digests)
+
+
+@app.command()
+def up() -> None:
+    """Start the laptop platform: MLflow, gateway, controllers."""
+    from chandlery.cli.platform import up
+
+    up()
+
+
+@app.command()
+def down() -> None:
+    """Stop the laptop platform and every model server."""
+    from chandlery.cli.platform import down
+
+    down()
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """Show services, deployments and the last runs."""
+    from chandlery.cli.platform import status
+
+    status(as_json=json)
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="A service, a run id, or `last` for the last run.")] = "last",
+    lines: Annotated[int, typer.Option("-n", "--lines", min=1, help="How many lines from the end.")] = 50,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until interrupted.")] = False,
+) -> None:
+    """Show the log of a service or a run."""
+    from chandlery.cli.platform import logs
+
+    logs(name, lines, follow=follow)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Check every endpoint and say what to do about a bad one."""
+    from chandlery.cli.doctor import doctor
+
+    raise typer.Exit(doctor(as_json=json))
+
+
+@app.command()
+def predict(
+    deployment: Annotated[str, typer.Argument(help="Deployment name.")],
+    file: Annotated[
+        Path, typer.Argument(help="JSON request (Open Inference Protocol or Seldon), `-` for standard input.")
+    ],
+    route: Annotated[str, typer.Option(help="Predictor to ask, such as v3; default: by traffic.")] = "",
+    json: Json = False,
+) -> None:
+    """Send a request to a deployment."""
+    from chandlery.cli.predict import predict
+
+    predict(deployment, file, route, as_json=json)
+
+
+@app.command()
+def lineage(
+    ref: Annotated[
+        str, typer.Argument(help="Data commit, run id, models:/name/version, deployment or request id.")
+    ],
+    json: Json = False,
+) -> None:
+    """Trace where something came from and what came of it."""
+    from chandlery.cli.lineage import lineage
+
+    lineage(ref, as_json=json)
+
+
+@pachd.command("serve")
+def pachd_serve(
+    address: Annotated[str, typer.Option(help="unix:///path.sock or host:port.")] = "127.0.0.1:30650",
+) -> None:
+    """Serve this home's versioned data to any Pachyderm client."""
+    from chandlery.cli.platform import serve_pachd
+
+    serve_pachd(address)
+
+
+def main() -> None:
+    """Run the command line; a ChandleryError becomes its message, its hint and its exit code."""
+    try:
+        app()
+    except ChandleryError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(error.hint, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away, as `| head` does
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to carry on", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""`run`: a pipeline, a component or a compiled YAML on this machine, with a live view and a summary."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from chandlery import catalog, platform
+from chandlery.cli.arguments import parse, pin_recipes
+from chandlery.cli.display import Display
+from chandlery.cli.output import console, print_json
+from chandlery.errors import UserError
+from chandlery.runner.record import RunRecord, runs_root
+
+
+def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose: bool, as_json: bool) -> int:
+    """Run `target` with `-p` pairs; returns the exit code.
+
+    Raises:
+        UserError: the target or an argument is wrong; nothing was started.
+        ConflictError: another run is in progress in this home.
+    """
+    name, package, entry = _resolve(target)
+    arguments = parse(pairs, catalog.inputs(catalog.load_package(package)))
+    arguments = pin_recipes(arguments)
+    if dry_run:
+        return _dry_run(entry, name, arguments)
+    home = platform.home()
+    display = Display(sys.stderr if as_json else sys.stdout, verbose=verbose)
+    platform.laptop().up(home, progress=display.line)
+    from chandlery.runner.launch import launch
+
+    began = time.monotonic()
+    with display:
+        outcome = launch(
+            name, package, arguments, caching=caching, on_start=display.start, on_event=display.event
+        )
+    seconds = time.monotonic() - began
+    if as_json:
+        print_json(_document(outcome.record, seconds))
+    else:
+        _summarise(outcome.record, seconds, home)
+    if outcome.exit_code:
+        message, hint = [*outcome.record.error, "", ""][:2]
+        print(f"error: {message}", file=sys.stderr)
+        if hint:
+            print(hint, file=sys.stderr)
+        log = runs_root(home) / outcome.record.run_id / "log.txt"
+        print(f"log: {log}", file=sys.stderr)
+    return outcome.exit_code
+
+
+def _resolve(target: str) -> tuple[str, Path, catalog.Entry | None]:
+    if target.endswith((".yaml", ".yml")):
+        path = Path(target).resolve()
+        spec = catalog.load_package(path)
+        return str(spec["pipelineInfo"]["name"]).replace("-", "_"), path, None
+    entry = catalog.find(target)
+    if not entry.package.is_file():
+        raise UserError(f"{entry.name} has no compiled {entry.package.name}", "run `make golden`")
+    return entry.name, entry.package, entry
+
+
+def _dry_run(entry: catalog.Entry | None, name: str, arguments: dict[str, Any]) -> int:
+    hook = entry.metadata.get("dry_run", "") if entry else ""
+    if not hook:
+        offered = [e.name for e in catalog.entries() if e.metadata.get("dry_run")]
+        raise UserError(f"{name} applies no document", f"--dry-run works for {', '.join(offered)}")
+    module, _, function = str(hook).partition(":")
+    print(getattr(importlib.import_module(module), function)(arguments), end="")
+    return 0
+
+
+def _document(record: RunRecord, seconds: float) -> dict[str, Any]:
+    from chandlery.runs.steps import read_summary
+
+    summary = read_summary(record.run_id)
+    return {
+        "run_id": record.run_id,
+        "state": record.state,
+        "seconds": round(seconds, 1),
+        "tasks": record.tasks,
+        "error": record.error,
+        "summary": asdict(summary) if summary else {},
+    }
+
+
+def _summarise(record: RunRecord, seconds: float, home: Path) -> None:
+    from rich.table import Table
+
+    from chandlery.runs.steps import read_summary
+
+    states = [task["state"] for task in record.tasks.values()]
+    cached = states.count("cached")
+    line = f"{record.pipeline} {record.state} in {seconds:.1f} s: {len(states)} steps"
+    if cached:
+        line += f", {cached} from the cache"
+    print(f"\n{line}")
+    summary = read_summary(record.run_id)
+    if summary is None:
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in {**summary.facts, "report": summary.report}.items():
+        table.add_row(key, value)
+    console().print(table)
+    if summary.curl:
+        print(f"\n{summary.curl}")
