@@ -1,0 +1,108 @@
+"""What the counts of all epochs say: one number for each question, each against its threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chandlery.rollout import evalue, srm
+from chandlery.rollout.counts import Metric, Tally
+from chandlery.rollout.policy import ReleasePolicy
+from chandlery.rollout.state import Epoch
+
+# The promotion e-value is a weighted mean of two: "not `margin` times as bad" and "below the tolerable rate". The
+# second speaks only where bad events are so rare that their ratio never will; it costs the first 10 % (log 0.1).
+RELATIVE_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class RailEvidence:
+    """One guard-rail.
+
+    Attributes:
+        metric: which.
+        log_rollback: log e-value against "the challenger is not worse".
+        alarm: it passed the threshold and the challenger's rate is not below the tolerable one.
+        champion: the champion's counts.
+        challenger: the challenger's counts.
+    """
+
+    metric: Metric
+    log_rollback: float
+    alarm: bool
+    champion: Tally
+    challenger: Tally
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """All evidence at one moment, natural logarithms of e-values.
+
+    Attributes:
+        rails: one for each guard-rail.
+        log_promote: for promotion on the primary metric.
+        log_mismatch: against the traffic split as told.
+        log_label_mismatch: against the feedback split as told; 0 when wrong answers are not looked at.
+    """
+
+    rails: tuple[RailEvidence, ...]
+    log_promote: float
+    log_mismatch: float
+    log_label_mismatch: float
+
+    def rail(self, metric: Metric) -> RailEvidence:
+        """Return the evidence of one guard-rail."""
+        return next(rail for rail in self.rails if rail.metric == metric)
+
+    @property
+    def worst(self) -> RailEvidence:
+        """The guard-rail with most evidence against the challenger."""
+        return max(self.rails, key=lambda rail: rail.log_rollback)
+
+
+def assess(epochs: Sequence[Epoch], policy: ReleasePolicy) -> Assessment:
+    """Weigh the counts of all epochs; e-values of epochs multiply, so their logs add."""
+    champion, challenger = Tally(), Tally()
+    for epoch in epochs:
+        champion, challenger = champion + epoch.champion, challenger + epoch.challenger
+    rails = []
+    for rail in policy.guardrails:
+        log_rollback = sum(_rollback(epoch, rail.metric) for epoch in epochs)
+        alarm = log_rollback >= policy.rollback_threshold and challenger.rate(rail.metric) >= rail.tolerable
+        rails.append(RailEvidence(rail.metric, log_rollback, alarm, champion, challenger))
+    judges_labels = any(rail.metric == "wrong" for rail in policy.guardrails)
+    return Assessment(
+        rails=tuple(rails),
+        log_promote=_promote(epochs, policy, challenger),
+        log_mismatch=sum(_mismatch(e.challenger.requests, e.champion.requests, e.share) for e in epochs),
+        log_label_mismatch=sum(_mismatch(e.challenger.judged, e.champion.judged, e.share) for e in epochs)
+        if judges_labels
+        else 0.0,
+    )
+
+
+def _rollback(epoch: Epoch, metric: Metric) -> float:
+    bad = epoch.challenger.bad(metric)
+    return float(evalue.log_rollback(bad, bad + epoch.champion.bad(metric), epoch.share))
+
+
+def _promote(epochs: Sequence[Epoch], policy: ReleasePolicy, challenger: Tally) -> float:
+    metric = policy.primary
+    relative = 0.0
+    for epoch in epochs:
+        bad = epoch.challenger.bad(metric)
+        relative += float(
+            evalue.log_promote(bad, bad + epoch.champion.bad(metric), epoch.share, policy.margin)
+        )
+    tolerable = policy.rail(metric).tolerable
+    if not tolerable:
+        return relative
+    # The challenger's own rate does not depend on the weight: one sequence over all epochs, half a prior event.
+    absolute = float(
+        evalue.log_below(challenger.bad(metric), challenger.trials(metric), tolerable, weight=0.5 / tolerable)
+    )
+    return evalue.log_mean([relative, absolute], [RELATIVE_SHARE, 1 - RELATIVE_SHARE])
+
+
+def _mismatch(challenger: int, champion: int, share: float) -> float:
+    return float(srm.log_mismatch(challenger, challenger + champion, share))

@@ -1,0 +1,319 @@
+"""Watches a canary from its first weight to its verdict, and can be killed at any moment.
+
+The state is written to the deployment before each act (see `decision`); who runs it again finds the same epochs and
+baselines. Time when nobody watches does not count towards the deadline.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chandlery import progress
+from chandlery.errors import (
+    ChandleryError,
+    ConflictError,
+    NotFoundError,
+    PlatformError,
+    ServingError,
+    UserError,
+)
+from chandlery.rollout import decision as machine
+from chandlery.rollout import lease
+from chandlery.rollout.assess import Assessment
+from chandlery.rollout.counts import Tally
+from chandlery.rollout.decision import Decision, e_value
+from chandlery.rollout.policy import ReleasePolicy
+from chandlery.rollout.side import Side
+from chandlery.rollout.state import CanaryState
+
+REPORT_SECONDS = 10.0  # the longest silence
+BASELINE_SECONDS = 60.0  # counters that cannot be read for so long after a shift end the step
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a canary ended.
+
+    Attributes:
+        verdict: `promoted`, `rolled_back`, `inconclusive` or `nothing_to_do`.
+        reason: why, one sentence with numbers.
+        serving: predictor that has all the traffic now.
+        released: the challenger is the one.
+        state: the last state; None when there was nothing to do.
+    """
+
+    verdict: str
+    reason: str
+    serving: str
+    released: bool
+    state: CanaryState | None = None
+
+
+class Canary:
+    """One canary under watch."""
+
+    def __init__(
+        self,
+        side: Side,
+        policy: ReleasePolicy,
+        *,
+        run: str = "",
+        stop: threading.Event | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        report: Callable[..., None] = progress.report,
+    ) -> None:
+        """Prepare to watch.
+
+        Args:
+            side: the deployment and its counters.
+            policy: what the challenger is judged by; a canary that is continued keeps the one it began with.
+            run: id of the run; a canary of the same run is continued, never begun twice.
+            stop: set from outside to stop watching, leaving the canary as it is.
+            clock: seconds, monotonic.
+            report: where progress goes, called as `report(event, message, **fields)`.
+        """
+        self._side = side
+        self._policy = policy
+        self._run = run
+        self._stop = stop or threading.Event()
+        self._clock = clock
+        self._report = report
+        self._name = lease.own_name()
+        self._stored_at = -math.inf
+        self._told_at = -math.inf
+
+    def watch(self, challenger: str) -> Outcome:
+        """Walk the challenger through the weights until there is a verdict, and carry that out.
+
+        Args:
+            challenger: its predictor.
+
+        Raises:
+            NotFoundError: there is no such deployment.
+            UserError: the deployment has no such predictor, or is not a canary.
+            ConflictError: another process watches this deployment's canary.
+            ChandleryError: `stop` was set; the canary can be continued.
+            DeadlineError: a weight did not come into force.
+        """
+        state = self._find(challenger)
+        if state is None:
+            reason = f"{challenger} already answers all requests alone; there is nothing to compare it with"
+            self._report(
+                "canary.verdict", f"canary: nothing to do: {reason}", verdict="nothing_to_do", reason=reason
+            )
+            return Outcome("nothing_to_do", reason, challenger, released=True)
+        state = self._store(state)
+        base, began = state.elapsed, self._clock()
+        while state.phase in ("shifting", "observing"):
+            if state.phase == "shifting":
+                state = self._shift(state)
+                continue
+            self._pause(state)
+            state = self._look(state, base + self._clock() - began)
+        return self._finish(state)
+
+    def _find(self, challenger: str) -> CanaryState | None:
+        """Return the state to go on from; None when the challenger already serves alone."""
+        weights = self._side.weights()
+        if weights is None:
+            raise NotFoundError(
+                "canary: there is no such deployment", "deploy the challenger with deploy_model first"
+            )
+        stored = self._stored()
+        if stored:
+            self._await_other(stored)
+            stored = self._stored()
+        if stored and self._continues(stored, challenger):
+            self._report(
+                "canary.resumed",
+                f"canary of {challenger}: going on from {stored.phase} at {stored.weight} %, "
+                f"{stored.elapsed:.0f} s of observation so far",
+                phase=stored.phase,
+                weight=stored.weight,
+            )
+            return self._check_resumed(stored, weights)
+        if list(weights) == [challenger]:
+            return None
+        return machine.begin(self._run, _champion(weights, challenger), challenger, self._policy)
+
+    def _continues(self, stored: CanaryState, challenger: str) -> bool:
+        # A finished one speaks again only to the run that it belongs to; without a run id nobody knows which that is.
+        same = stored.challenger == challenger and stored.run == self._run
+        return same and (bool(self._run) or stored.phase != "finished")
+
+    def _check_resumed(self, state: CanaryState, weights: dict[str, int]) -> CanaryState:
+        if state.phase == "observing" and weights != self._split(state):
+            return self._changed_by_others(state, weights)
+        return state
+
+    def _changed_by_others(self, state: CanaryState, weights: dict[str, int]) -> CanaryState:
+        if state.challenger not in weights:
+            return machine.conclude(
+                state, "rolled_back", f"{state.challenger} was taken out by somebody else"
+            )
+        if state.champion not in weights:
+            raise ConflictError(
+                f"canary: the champion {state.champion} was taken out by somebody else",
+                "deploy the version that should serve with deploy_model, strategy replace",
+            )
+        self._report(
+            "canary.reopened",
+            f"canary: somebody else set {state.challenger} to {weights[state.challenger]} %; "
+            f"back to {state.weight} % with a new epoch",
+            weight=state.weight,
+        )
+        return machine.reopened(state)
+
+    def _await_other(self, stored: CanaryState) -> None:
+        # A finished canary is nobody's; a dead holder is succeeded at once.
+        end = self._clock() + 1.5 * lease.LEASE_SECONDS
+        while stored.phase != "finished" and stored.holder != self._name and lease.is_alive(stored):
+            if self._clock() > end or self._stop.wait(0.5):
+                raise ConflictError(
+                    f"canary of {stored.challenger}: {stored.holder} is watching it",
+                    "wait for that run to end, or stop it",
+                )
+            stored = self._stored() or stored
+
+    def _shift(self, state: CanaryState) -> CanaryState:
+        seconds = self._side.shift(self._split(state))
+        self._report(
+            "canary.stage",
+            f"canary: {state.challenger} at {state.weight} % (in force after {1000 * seconds:.0f} ms)",
+            weight=state.weight,
+            seconds=seconds,
+        )
+        end = self._clock() + BASELINE_SECONDS
+        while not self._refresh():
+            if self._clock() > end:
+                raise PlatformError(
+                    f"canary of {state.challenger}: no counters for {BASELINE_SECONDS:.0f} s",
+                    "is the gateway running? run the same again to go on",
+                )
+            self._pause(state)
+        return self._store(machine.opened(state, self._counters(state)))
+
+    def _look(self, state: CanaryState, elapsed: float) -> CanaryState:
+        weights = self._side.weights() or {}
+        if weights != self._split(state):
+            return self._store(self._changed_by_others(state, weights))
+        # Counters that cannot be read now leave the ones of the look before: no news, while the deadline goes on.
+        counters = self._counters(state) if self._refresh() else state.last
+        health, detail = self._side.health(state.challenger)
+        state, decision, evidence = machine.look(state, counters, elapsed, health, detail)
+        self._tell(state, decision, evidence)
+        if decision.action != "wait" or self._clock() - self._stored_at >= lease.RENEW_SECONDS:
+            state = self._store(state)
+        return state
+
+    def _finish(self, state: CanaryState) -> Outcome:
+        released = state.verdict == "promoted"
+        serving, leaving = state.challenger, state.champion
+        if not released:
+            serving, leaving = leaving, serving
+        weights = self._side.weights() or {}
+        began = self._clock()
+        if leaving in weights and serving in weights:
+            self._side.remove(leaving)
+        elif serving not in weights:
+            raise ConflictError(
+                f"canary: {state.verdict}, but {serving} was taken out by somebody else",
+                "deploy the version that should serve with deploy_model, strategy replace",
+            )
+        seconds = self._clock() - began
+        state = self._store(machine.finished(state))
+        self._report(
+            "canary.verdict",
+            f"canary: {state.verdict.replace('_', ' ')}: {state.reason}",
+            verdict=state.verdict,
+            reason=state.reason,
+            serving=serving,
+            seconds=seconds,
+        )
+        return Outcome(state.verdict, state.reason, serving, released, state)
+
+    def _refresh(self) -> bool:
+        try:
+            self._side.refresh()
+        except (ServingError, PlatformError, NotFoundError) as error:
+            self._report("canary.blind", f"canary: counters cannot be read: {error.message}")
+            return False
+        return True
+
+    def _counters(self, state: CanaryState) -> tuple[Tally, Tally]:
+        return self._side.counters(state.champion), self._side.counters(state.challenger)
+
+    def _split(self, state: CanaryState) -> dict[str, int]:
+        return {state.champion: 100 - state.weight, state.challenger: state.weight}
+
+    def _pause(self, state: CanaryState) -> None:
+        if self._stop.wait(state.policy.look_seconds):
+            self._side.store(state.with_(holder="").to_json())
+            raise ChandleryError(
+                f"canary of {state.challenger} stopped at {state.weight} % after {state.elapsed:.0f} s of observation",
+                "run the same again: it goes on from there",
+            )
+
+    def _stored(self) -> CanaryState | None:
+        text = self._side.load()
+        return CanaryState.from_json(text) if text else None
+
+    def _store(self, state: CanaryState) -> CanaryState:
+        there = self._stored()
+        if there and there.phase != "finished" and there.holder != self._name and lease.is_alive(there):
+            raise ConflictError(
+                f"canary of {state.challenger}: {there.holder} took it over",
+                "only one process may watch a canary",
+            )
+        state = state.with_(holder=self._name, heartbeat=time.time())
+        self._side.store(state.to_json())
+        self._stored_at = self._clock()
+        return state
+
+    def _tell(self, state: CanaryState, decision: Decision, evidence: Assessment) -> None:
+        # Each look at first, then ever fewer lines, down to one in ten seconds.
+        quiet = min(REPORT_SECONDS, max(state.policy.look_seconds, state.elapsed / 60)) * 0.9
+        if decision.action == "wait" and self._clock() - self._told_at < quiet:
+            return
+        self._told_at = self._clock()
+        champion, challenger = state.totals()
+        rails = {rail.metric: math.exp(min(rail.log_rollback, 700.0)) for rail in evidence.rails}
+        worst = evidence.worst
+        self._report(
+            "canary.evidence",
+            f"canary {state.elapsed:4.0f} s: {state.challenger} at {state.weight} %, "
+            f"{champion.requests + challenger.requests} requests, promote e={e_value(evidence.log_promote)} of "
+            f"{1 / state.policy.beta:.3g}, roll back e={e_value(worst.log_rollback)} of "
+            f"{math.exp(state.policy.rollback_threshold):.3g} ({worst.metric}); {decision.why}",
+            weight=state.weight,
+            elapsed=round(state.elapsed, 2),
+            e_promote=math.exp(min(evidence.log_promote, 700.0)),
+            e_rollback=rails,
+            promote_threshold=1 / state.policy.beta,
+            rollback_threshold=math.exp(state.policy.rollback_threshold),
+            requests={state.champion: champion.requests, state.challenger: challenger.requests},
+            wrong={state.champion: champion.wrong, state.challenger: challenger.wrong},
+            judged={state.champion: champion.judged, state.challenger: challenger.judged},
+            errors={state.champion: champion.errors, state.challenger: challenger.errors},
+            slow={state.champion: champion.slow, state.challenger: challenger.slow},
+            action=decision.action,
+        )
+
+
+def _champion(weights: dict[str, int], challenger: str) -> str:
+    names = list(weights)
+    if challenger not in names:
+        raise UserError(
+            f"canary: the deployment has no predictor {challenger}, only {', '.join(names)}",
+            "deploy the challenger with deploy_model, strategy canary, first",
+        )
+    if len(names) != 2 or names[0] == challenger:
+        raise UserError(
+            f"canary of {challenger}: the deployment splits its traffic between {', '.join(names)}",
+            "a canary has two predictors: the champion first, then the challenger",
+        )
+    return names[0]

@@ -1,0 +1,144 @@
+"""The far side of a canary: the deployment that it moves and the counters that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from chandlery.resources.port import SELDON_DEPLOYMENT, Document, ResourceStore
+from chandlery.rollout.counts import Tally
+from chandlery.rollout.decision import Health
+from chandlery.rollout.state import ANNOTATION
+
+SHIFT_SECONDS = 60.0  # a weight that is not in force after this long never will be
+
+
+class Side(Protocol):
+    """What the loop needs of the world; every method may be called again after a crash."""
+
+    def weights(self) -> dict[str, int] | None:
+        """Return percent of traffic by predictor, stable first; None when there is no such deployment."""
+        ...
+
+    def health(self, predictor: str) -> tuple[Health, str]:
+        """Return how a predictor is, and what the deployment says of it when it is not well."""
+        ...
+
+    def shift(self, weights: Mapping[str, int]) -> float:
+        """Set the weights, wait until they are in force, return how many seconds that took."""
+        ...
+
+    def remove(self, predictor: str) -> None:
+        """Take a predictor out; its traffic goes to the other. One that is gone is no error."""
+        ...
+
+    def counters(self, predictor: str) -> Tally:
+        """Return the cumulative counters of a predictor as of the last `refresh`."""
+        ...
+
+    def refresh(self) -> None:
+        """Read the counters anew; raises ServingError or PlatformError when they cannot be read."""
+        ...
+
+    def load(self) -> str:
+        """Return the stored state of a canary; empty when there is none."""
+        ...
+
+    def store(self, text: str) -> None:
+        """Write the state."""
+        ...
+
+
+@dataclass
+class DeploymentSide:
+    """A SeldonDeployment and the counters of its gateway.
+
+    Attributes:
+        resources: where the deployment's document is.
+        name: name of the deployment.
+        namespace: its namespace.
+        objective: latency above which an answer is slow, seconds.
+    """
+
+    resources: ResourceStore
+    name: str
+    namespace: str
+    objective: float
+
+    def __post_init__(self) -> None:
+        """Start without counters."""
+        self._counters: dict[str, Tally] = {}
+
+    def weights(self) -> dict[str, int] | None:
+        """See `Side.weights`."""
+        from chandlery.serving import deployment
+
+        spec = deployment.current(self.resources, self.name, self.namespace)
+        return None if spec is None else dict(spec.weights)
+
+    def health(self, predictor: str) -> tuple[Health, str]:
+        """See `Side.health`."""
+        document = self.resources.get(SELDON_DEPLOYMENT, self.name, self.namespace)
+        return health_of(document, self.name, predictor)
+
+    def shift(self, weights: Mapping[str, int]) -> float:
+        """See `Side.shift`."""
+        from chandlery.serving import deployment
+
+        return deployment.set_weights(self.resources, self.name, self.namespace, weights, SHIFT_SECONDS)
+
+    def remove(self, predictor: str) -> None:
+        """See `Side.remove`."""
+        from chandlery.serving import deployment
+
+        deployment.remove_predictor(self.resources, self.name, self.namespace, predictor, SHIFT_SECONDS)
+
+    def counters(self, predictor: str) -> Tally:
+        """See `Side.counters`."""
+        return self._counters.get(predictor, Tally())
+
+    def refresh(self) -> None:
+        """See `Side.refresh`."""
+        from chandlery.serving.evidence import read_evidence
+
+        found = read_evidence(self.name, self.namespace, objective_seconds=self.objective)
+        self._counters = {name: Tally.of(counts) for name, counts in found.items()}
+
+    def load(self) -> str:
+        """See `Side.load`."""
+        from chandlery.serving import deployment
+
+        return deployment.read_annotation(self.resources, self.name, self.namespace, ANNOTATION)
+
+    def store(self, text: str) -> None:
+        """See `Side.store`."""
+        from chandlery.serving import deployment
+
+        deployment.write_annotation(self.resources, self.name, self.namespace, ANNOTATION, text)
+
+
+def health_of(document: Document, name: str, predictor: str) -> tuple[Health, str]:
+    """Return how a predictor is by the status of its SeldonDeployment.
+
+    A failure counts as this predictor's when the description names it, or names no predictor at all: one that
+    cannot be told apart is the newcomer's.
+    """
+    status = document.get("status") or {}
+    description = " ".join(str(status.get("description", "")).split())
+    predictors = [str(p["name"]) for p in document["spec"]["predictors"]]
+    named = [
+        p
+        for p in predictors
+        if p in description.replace("/", " ").replace(":", " ").replace("-", " ").split()
+    ]
+    if status.get("state") == "Failed" and (predictor in named or not named):
+        return "failed", description
+    own = [
+        replicas
+        for key, replicas in (status.get("deploymentStatus") or {}).items()
+        if key.startswith(f"{name}-{predictor}-")
+    ]
+    if any(replicas.get("replicas", 0) and not replicas.get("availableReplicas", 0) for replicas in own):
+        return "unready", description
+    return "ready", ""
