@@ -1,0 +1,56 @@
+# `make demo` and `make test` are all that a newcomer needs; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+SETUP := .venv/.set-up
+
+.PHONY: help setup demo demo-bad test test-fast lint golden bench new-component wheel clean
+
+help: ## Show what can be made
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.tools/bin/uv:
+	$(PYTHON) scripts/get_uv.py .tools
+
+$(SETUP): pyproject.toml uv.lock | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
+	$(UV) sync --frozen --python $(PYTHON)
+	@touch $(SETUP)
+
+setup: $(SETUP) ## Install uv and the locked environment
+
+demo: $(SETUP) ## A model's whole life: train a champion, then release a better one by canary
+	$(RUN) python examples/digits/demo.py
+
+demo-bad: $(SETUP) ## The same with a model trained on corrupted labels: rolled back by itself
+	$(RUN) python examples/digits/demo.py --bad
+
+test: $(SETUP) lint ## The whole test suite
+	$(RUN) pytest -n 2 --dist loadgroup
+
+test-fast: $(SETUP) ## Tests that start no server and import no TensorFlow
+	$(RUN) pytest -m "not slow and not network"
+
+lint: $(SETUP) ## Style, types, and golden files up to date
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) python -m chandlery.compiler --check
+
+golden: $(SETUP) ## Refresh compiled YAML and generated READMEs
+	$(RUN) python -m chandlery.compiler
+
+bench: $(SETUP) ## Measure the command line and the model server, side by side with others
+	$(RUN) python -m benchmarks
+
+new-component: $(SETUP) ## A working component with test: FAMILY=data NAME=verb_noun
+	$(RUN) python scripts/new_component.py "$(FAMILY)" "$(NAME)"
+	$(MAKE) golden
+
+wheel: $(SETUP) ## Build the wheel
+	$(UV) build --wheel
+
+clean: ## Stop the platform, remove everything that was made here
+	-test -d .venv && $(RUN) chandlery down
+	rm -rf .venv .tools .chandlery dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
