@@ -1,0 +1,358 @@
+"""Checkouts: a commit's files on this machine, downloaded once, complete or absent, shared by many processes.
+
+Layout below the artifacts folder:
+
+    checkouts/<repo>/<commit>/         the files (a folder of a commit: <commit>-<digest of the path>/)
+    checkouts/<repo>/<commit>.json     their sizes and SHA-256, written before the folder appears
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from chandlery import platform
+from chandlery.data import names
+from chandlery.data.client import connect
+from chandlery.data.errors import translated
+from chandlery.data.references import Pinned, listed, resolve
+from chandlery.errors import DataError, DeadlineError, NotFoundError
+from chandlery.progress import report
+
+if TYPE_CHECKING:
+    from pachyderm_sdk import Client
+
+BLOCK = 1 << 20  # bytes copied at a time
+READ_ONLY = 0o444  # files of the cache are shared through hard links
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file of a checkout: what it was when it was written.
+
+    Attributes:
+        size: bytes.
+        sha256: hex digest of the content.
+        modified: modification time in nanoseconds; a file whose size and time are the same is not read again.
+    """
+
+    size: int
+    sha256: str
+    modified: int
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A complete checkout.
+
+    Attributes:
+        pinned: the commit.
+        folder: the files.
+        files: by path relative to `folder`.
+    """
+
+    pinned: Pinned
+    folder: Path
+    files: dict[str, Stored]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files together."""
+        return sum(file.size for file in self.files.values())
+
+    @property
+    def content(self) -> str:
+        """SHA-256 over names, sizes and contents: equal digests, equal datasets."""
+        digest = hashlib.sha256()
+        for path, file in sorted(self.files.items()):
+            digest.update(os.fsencode(path) + f"\0{file.size}\0{file.sha256}\0".encode())
+        return digest.hexdigest()
+
+
+def checkout(repo: str, ref: str, path: str = "/", timeout: float = 3600.0) -> Path:
+    """Return a folder with the files of a commit; see `fetch`. Treat it as read-only: others read it too."""
+    return fetch(repo, ref, path, timeout).folder
+
+
+def fetch(repo: str, ref: str, path: str = "/", timeout: float = 3600.0) -> Checkout:
+    """Bring a commit's files to this machine, unless they are here already.
+
+    Args:
+        repo: `repo` or `project/repo`.
+        ref: branch, commit id or ancestor.
+        path: folder of the commit; its files come without it.
+        timeout: seconds to wait for an open commit, and for another process that fetches the same.
+
+    Raises:
+        NotFoundError: no such repo, branch, commit or path; the hint names those that exist.
+        DataError: the commit has an error, holds no file, or could not be written here (a full disk).
+        DeadlineError: the wait was in vain.
+    """
+    with connect() as client:
+        pinned = resolve(client, repo, ref, timeout)
+        source = names.folder(path)
+        root = _cache() / Path(*repo.split("/"))
+        key = pinned.commit if source == "/" else f"{pinned.commit}-{_short(source)}"
+        _make(root)
+        with _locked(root / f".{key}.lock", timeout):
+            found = _read(root, key, pinned)
+            if found is None:
+                found = _download(client, pinned, source, root, key)
+                report(
+                    "data.checkout",
+                    f"checked out {pinned}:{source}, {len(found.files)} files, {found.bytes / 2**20:.1f} MiB",
+                    repo=repo,
+                    commit=pinned.commit,
+                )
+    return found
+
+
+def link(found: Checkout, target: Path) -> None:
+    """Make `target` a folder of the checkout's files: hard links, or copies where the file system has none.
+
+    It stays valid when the cache is emptied.
+
+    Raises:
+        DataError: it could not be written.
+    """
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    with _disk(target):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for path in found.files:
+            copy = partial / path
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            _link(found.folder / path, copy)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+
+
+def _link(source: Path, copy: Path) -> None:
+    try:
+        os.link(source, copy)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+            raise
+        shutil.copyfile(source, copy)
+
+
+def _cache() -> Path:
+    ends = platform.endpoints()
+    # Buckets hold the results of steps; a checkout is of this machine.
+    local = Path(ends.artifacts) if "://" not in ends.artifacts else ends.home / "artifacts"
+    return local / "checkouts"
+
+
+def _read(root: Path, key: str, pinned: Pinned) -> Checkout | None:
+    folder = root / key
+    if not folder.is_dir():
+        return None
+    try:
+        written = json.loads((root / f"{key}.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    found = Checkout(pinned, folder, {path: Stored(**file) for path, file in written["files"].items()})
+    for path, file in found.files.items():
+        if not _intact(folder / path, file):
+            report("data.damaged", f"{folder / path} is not what was checked out: fetching {pinned} again")
+            return None
+    return found
+
+
+def _intact(path: Path, file: Stored) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    if status.st_size != file.size:
+        return False
+    return status.st_mtime_ns == file.modified or _sha256(path) == file.sha256
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(client: Client, pinned: Pinned, source: str, root: Path, key: str) -> Checkout:
+    expected = _expected(client, pinned, source)
+    for leftover in root.glob(f".{key}.partial-*"):  # of a killed process: we hold the lock
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial = root / f".{key}.partial-{os.getpid()}"
+    try:
+        with _disk(root):
+            partial.mkdir()
+            try:
+                files = _unpack(client, pinned, source, partial)
+            except tarfile.TarError as error:
+                raise DataError(f"{pinned}:{source}: the stream broke off", "run again") from error
+        found = Checkout(pinned, root / key, files)
+        if not files or found.bytes != expected:
+            raise DataError(
+                f"{pinned}:{source}: got {found.bytes} of {expected} bytes", "the connection broke: run again"
+            )
+        with _disk(root):
+            document = {"schema_version": 1, "files": {path: asdict(file) for path, file in files.items()}}
+            _write(root / f"{key}.json", json.dumps(document))
+            shutil.rmtree(root / key, ignore_errors=True)  # a damaged one
+            os.replace(partial, root / key)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return found
+
+
+def _expected(client: Client, pinned: Pinned, source: str) -> int:
+    from pachyderm_sdk.api import pfs
+
+    with translated(f"look up {pinned}:{source}"):
+        try:
+            info = client.pfs.inspect_file(file=pfs.File(commit=pinned.message(), path=source))
+            return int(info.size_bytes)
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.NOT_FOUND:
+                raise
+        top = client.pfs.list_file(file=pfs.File(commit=pinned.message(), path="/"))
+        known = [names.decode(info.file.path) for info in top]
+    if source == "/":
+        raise DataError(f"{pinned} holds no file", "commit a dataset to it first")
+    raise NotFoundError(f"no folder {source} in {pinned}", f"there: {listed(known)}")
+
+
+def _unpack(client: Client, pinned: Pinned, source: str, folder: Path) -> dict[str, Stored]:
+    from pachyderm_sdk.api import pfs
+
+    files: dict[str, Stored] = {}
+    told, size = time.monotonic(), 0
+    with translated(f"read {pinned}:{source}"):
+        # One stream for all files: a call for each costs milliseconds, and datasets have many small files.
+        stream = client.pfs.get_file_tar(
+            file=pfs.File(commit=pinned.message(), path=source.rstrip("/") or "/")
+        )
+        reader: Any = _Stream(stream)
+        with tarfile.open(fileobj=reader, mode="r|", bufsize=BLOCK) as archive:
+            for member in archive:
+                if not member.isfile():
+                    continue
+                path = names.decode(_below(source, "/" + member.name.lstrip("/")))
+                if path in files or not _inside(path):
+                    raise DataError(
+                        f"{pinned}: {member.name!r} cannot be written as a file of its own",
+                        "another tool wrote names that differ only in their encoding: rename one",
+                    )
+                content = archive.extractfile(member)
+                assert content is not None  # a regular file has content
+                files[path] = _store(content, folder / path)
+                size += files[path].size
+                if time.monotonic() - told > 5:
+                    told = time.monotonic()
+                    report("data.progress", f"{len(files)} files, {size / 2**20:.0f} MiB read")
+    return files
+
+
+def _below(source: str, path: str) -> str:
+    if path == source.rstrip("/"):  # the path that was asked for is a file
+        return path.rsplit("/", 1)[-1]
+    return path.removeprefix(source)
+
+
+def _store(content: Any, target: Path) -> Stored:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    with target.open("wb", buffering=0) as out:
+        while block := content.read(BLOCK):
+            digest.update(block)
+            out.write(block)
+            size += len(block)
+        os.fchmod(out.fileno(), READ_ONLY)
+    return Stored(size, digest.hexdigest(), target.stat().st_mtime_ns)
+
+
+def _inside(path: str) -> bool:
+    return not any(element in ("", ".", "..") for element in path.split("/"))
+
+
+class _Stream:
+    """A stream of messages as a file to read from; at most one message and one block are held."""
+
+    def __init__(self, messages: Iterator[Any]) -> None:
+        self._messages = messages
+        self._rest = memoryview(b"")
+
+    def read(self, size: int) -> bytes:
+        parts = []
+        while size > 0:
+            if not self._rest:
+                message = next(self._messages, None)
+                if message is None:
+                    break
+                self._rest = memoryview(message.value)
+                continue
+            parts.append(self._rest[:size])
+            self._rest = self._rest[size:]
+            size -= len(parts[-1])
+        return b"".join(parts)
+
+
+@contextmanager
+def _locked(path: Path, timeout: float) -> Iterator[None]:
+    # The kernel drops the lock when its process dies, however it dies.
+    with _disk(path.parent):
+        file = path.open("a")
+    with file:
+        started = told = time.monotonic()
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                now = time.monotonic()
+            if now - started > timeout:
+                raise DeadlineError(
+                    f"{path} is held by another process for {timeout:.0f} s", "is it stuck? end it, run again"
+                )
+            if now - told > 10:
+                told = now
+                report("data.wait", f"another process fetches the same commit ({now - started:.0f} s)")
+            time.sleep(0.05)
+        yield
+
+
+def _make(folder: Path) -> None:
+    with _disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+@contextmanager
+def _disk(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ConnectionError):
+            raise
+        hint = "check the folder and its permissions"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = f"free space, or set {platform.VARIABLES['artifacts']} to a folder on a larger disk"
+        raise DataError(f"{place}: {error.strerror or error}; nothing was left half-written", hint) from error
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,89 @@
+"""Who is writing an open commit, and whether that writer is gone.
+
+A killed writer leaves its commit open, and Pachyderm allows one open commit per branch: without care the branch
+would be stuck. Every commit of ours is started with a description that names its writer, and until when it will be
+done at the latest; `abandoned` reads that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from chandlery import provenance
+from chandlery.provenance import Provenance
+
+if TYPE_CHECKING:
+    from pachyderm_sdk.api import pfs
+
+_SAME = 2.0  # seconds by which a process's start time may shift when the machine's clock is set
+_GRACE = 60.0  # seconds that clocks of two machines may differ, and a discard may take
+
+
+def opening(record: Provenance, message: str, timeout: float) -> str:
+    """Return the description for a commit that is about to be written.
+
+    Args:
+        record: provenance of the data.
+        message: what a person wants to say about it.
+        timeout: seconds after which the writer gives up by itself.
+    """
+    writer = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "born": _born(os.getpid()),
+        "until": round(time.time() + timeout, 3),
+    }
+    return describe(record, message, writer=writer)
+
+
+def describe(record: Provenance, message: str, **fields: object) -> str:
+    """Return a commit description: the provenance record, the message and further fields, one line of JSON."""
+    values: dict[str, Any] = json.loads(record.description())
+    values.update({"message": message} if message else {})
+    return json.dumps(values | fields, sort_keys=True)
+
+
+def fields(description: str) -> dict[str, Any]:
+    """Return the fields of a description of ours; empty for one of another origin."""
+    try:
+        values = json.loads(description)
+    except json.JSONDecodeError:
+        return {}
+    return values if isinstance(values, dict) and "chandlery" in values else {}
+
+
+def same_step(description: str) -> bool:
+    """Tell whether a commit was written by this very step: the same run and task, perhaps before a kill."""
+    theirs, ours = provenance.read_description(description), provenance.current()
+    return bool(ours.run_id) and (theirs.run_id, theirs.task) == (ours.run_id, ours.task)
+
+
+def abandoned(info: pfs.CommitInfo) -> bool:
+    """Tell whether an open commit is one of ours whose writer is gone.
+
+    It is when the writer's process is dead (same machine), when this step is the retry of the one that wrote it
+    (other machine), or when the time that the writer gave itself is over.
+    """
+    writer = fields(info.description).get("writer")
+    if not isinstance(writer, dict):
+        return False
+    if time.time() > float(writer.get("until", 0)) + _GRACE:
+        return True
+    if writer.get("host") == socket.gethostname():
+        return abs(_born(int(writer.get("pid", 0))) - float(writer.get("born", 0))) > _SAME
+    return same_step(info.description)
+
+
+def _born(pid: int) -> float:
+    # A process id comes back after a while; with its start time it does not. 0 when there is no such process.
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return 0.0

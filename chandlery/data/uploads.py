@@ -1,0 +1,282 @@
+"""Commit a dataset: stream a source into one atomic commit that replaces a folder of a repo."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from chandlery import provenance
+from chandlery.data import lease, names
+from chandlery.data.client import connect
+from chandlery.data.commits import DEFAULT_TIMEOUT, Writing, settled_head, writing
+from chandlery.data.errors import translated
+from chandlery.data.references import branch_message, repo_message
+from chandlery.data.sources import Entry, Source, open_source
+from chandlery.data.sources.local import changed
+from chandlery.errors import UserError
+from chandlery.progress import report
+from chandlery.provenance import Provenance
+
+if TYPE_CHECKING:
+    from pachyderm_sdk import Client
+    from pachyderm_sdk.api import pfs
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a commit made.
+
+    Attributes:
+        repo: repo.
+        branch: branch.
+        commit: id of the commit that holds the data.
+        changed: this run made that commit; False when the branch held the same content already.
+        files: number of files of the dataset.
+        bytes: their size together.
+        content: SHA-256 over names, sizes and contents; empty where the source did not have to be read.
+    """
+
+    repo: str
+    branch: str
+    commit: str
+    changed: bool
+    files: int
+    bytes: int
+    content: str
+
+
+@dataclass
+class Tally:
+    """What has been read of a source so far.
+
+    Attributes:
+        files: files read.
+        size: bytes read.
+        content: digest over names, sizes and contents.
+        versions: digest over names, sizes and versions; None as soon as one file has no version.
+    """
+
+    files: int = 0
+    size: int = 0
+    content: hashlib._Hash = field(default_factory=hashlib.sha256)
+    versions: hashlib._Hash | None = field(default_factory=hashlib.sha256)
+
+    def add(self, entry: Entry, size: int, digest: bytes) -> None:
+        """Count one file."""
+        path = names.encode(entry.path).encode()
+        self.files += 1
+        self.size += size
+        self.content.update(b"%s\0%d\0%s" % (path, size, digest))
+        self.list(entry)
+
+    def list(self, entry: Entry) -> None:
+        """Note a file's version, without its content."""
+        if not entry.version:
+            self.versions = None
+        if self.versions is not None:
+            text = f"{names.encode(entry.path)}\0{entry.size}\0{entry.version}\0"
+            self.versions.update(text.encode())
+
+    def fingerprint(self) -> str:
+        """Return the digest over versions; empty when there are none."""
+        return self.versions.hexdigest() if self.versions is not None and self.files else ""
+
+
+def commit(
+    source: str,
+    repo: str,
+    branch: str = "master",
+    path: str = "/",
+    message: str = "",
+    force: bool = False,
+    timeout: float = DEFAULT_TIMEOUT,
+    record: Provenance | None = None,
+) -> Committed:
+    """Commit a source, so that folder `path` of the branch holds exactly its files.
+
+    The folder is replaced within one write: no reader sees a part of it, no file of the earlier version stays. Names
+    that Pachyderm refuses are encoded (`chandlery.data.names`); `checkout` decodes them. Memory stays bounded
+    whatever the size. Empty folders are not kept.
+
+    Args:
+        source: local file or folder, `gs://bucket/prefix`, `s3://bucket/prefix`, `http(s)://host/file`.
+        repo: `repo` or `project/repo`; created when missing.
+        branch: branch; created when missing.
+        path: folder of the repo that is replaced.
+        message: what a person wants to say about the commit.
+        force: make a new commit even when the content is the same.
+        timeout: seconds for all of it.
+        record: provenance of the data; default: what the environment says.
+
+    Raises:
+        UserError: a name, path or address is not valid, or the source holds no file.
+        NotFoundError: there is no such source.
+        ConflictError: another writer held the branch all the time.
+        DataError: the source changed while it was read, or the data could not be written.
+        DeadlineError: it took longer than `timeout`.
+    """
+    opened = open_source(source)
+    target = names.folder(path)
+    repo_message(repo), branch_message(repo, branch)
+    with connect() as client:
+        known, before = _compare(client, opened, repo, branch, target, timeout, force)
+        if known is not None:
+            report("data.unchanged", f"{repo}@{branch}: {source} is unchanged, {known.commit} holds it")
+            return known
+        where = f"{source} to {repo}@{branch}:{target}"
+        tally = Tally()
+        with writing(client, repo, branch, record or provenance.current(), message, timeout) as work:
+            requests = _Requests(work, opened, target, tally)
+            requests.send(client, f"commit {where}")
+            if before and tally.content.hexdigest() != before:
+                raise changed(opened.name)
+            content = tally.content.hexdigest()
+            work.description = lease.describe(
+                provenance.read_description(work.description),
+                message,
+                path=target,
+                source=_public(source),
+                content=content,
+                versions=tally.fingerprint(),
+                files=tally.files,
+                bytes=tally.size,
+            )
+            if not force and _same(client, work, target):
+                work.drop()
+        parent = work.parent
+        head = parent.commit.id if work.dropped and parent else work.commit.id
+        report(
+            "data.commit",
+            f"{'unchanged' if work.dropped else 'committed'}: {where}, {tally.files} files, "
+            f"{tally.size / 2**20:.1f} MiB, commit {head}",
+            repo=repo,
+            branch=branch,
+            commit=head,
+            files=tally.files,
+            bytes=tally.size,
+        )
+        return Committed(repo, branch, head, not work.dropped, tally.files, tally.size, content)
+
+
+class _Requests:
+    """The one stream of a commit: delete the folder, then add file by file."""
+
+    def __init__(self, work: Writing, source: Source, target: str, tally: Tally) -> None:
+        self._work, self._source, self._target, self._tally = work, source, target, tally
+        self._error: BaseException | None = None
+        self._told = time.monotonic()
+
+    def send(self, client: Client, action: str) -> None:
+        """Send the stream; raise what went wrong at the source rather than what grpc makes of it."""
+        try:
+            with translated(action):
+                client.pfs.modify_file(self._guarded())
+        except Exception:
+            if self._error is not None:
+                raise self._error from None
+            raise
+
+    def _guarded(self) -> Iterator[pfs.ModifyFileRequest]:
+        # grpc reads the stream in a thread of its own and hides what that raises behind code UNKNOWN.
+        try:
+            yield from self._all()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def _all(self) -> Iterator[pfs.ModifyFileRequest]:
+        from pachyderm_sdk.api import pfs
+
+        yield pfs.ModifyFileRequest(set_commit=self._work.commit)
+        yield pfs.ModifyFileRequest(delete_file=pfs.DeleteFile(path=self._target))
+        if self._target != "/":  # a file may stand where the folder is to be
+            yield pfs.ModifyFileRequest(delete_file=pfs.DeleteFile(path=self._target.rstrip("/")))
+        for entry in self._source.entries():
+            path = self._target + names.encode(entry.path)
+            digest, size = hashlib.sha256(), 0
+            for chunk in entry.read():
+                size += len(chunk)
+                digest.update(chunk)
+                yield pfs.ModifyFileRequest(add_file=pfs.AddFile(path=path, raw=chunk))
+                self._tell()
+            if not size:
+                yield pfs.ModifyFileRequest(add_file=pfs.AddFile(path=path, raw=b""))
+            if entry.size not in (-1, size):
+                raise changed(f"{self._source.name} ({entry.path}: {size} of {entry.size} bytes)")
+            self._tally.add(entry, size, digest.digest())
+        if not self._tally.files:
+            raise _empty(self._source)
+
+    def _tell(self) -> None:
+        self._work.check_deadline()
+        now = time.monotonic()
+        if now - self._told > 5:
+            self._told = now
+            tally = self._tally
+            report("data.progress", f"{tally.files} files, {tally.size / 2**20:.0f} MiB written")
+
+
+def _compare(
+    client: Client, source: Source, repo: str, branch: str, target: str, timeout: float, force: bool
+) -> tuple[Committed | None, str]:
+    # Before anything is uploaded: does the head say that it holds this very content? Also the content's digest,
+    # where it was cheap to get, so that a source that changes between the two passes is noticed.
+    tally = Tally()
+    for entry in source.entries():
+        if source.cheap_to_read:
+            digest = hashlib.sha256()
+            size = 0
+            for chunk in entry.read():
+                digest.update(chunk)
+                size += len(chunk)
+            tally.add(entry, size, digest.digest())
+        else:
+            tally.files += 1
+            tally.list(entry)
+    if not tally.files:
+        raise _empty(source)
+    content = tally.content.hexdigest() if source.cheap_to_read else ""
+    head = settled_head(client, repo, branch, time.monotonic() + timeout)
+    if head is None or head.error:
+        return None, content
+    said = lease.fields(head.description)
+    ours = lease.same_step(head.description)
+    same = said.get("content") == content if content else said.get("versions") == tally.fingerprint() != ""
+    if said.get("path") != target or not same or (force and not ours):
+        return None, content
+    known = Committed(
+        repo, branch, head.commit.id, ours, int(said["files"]), int(said["bytes"]), str(said["content"])
+    )
+    return known, content
+
+
+def _same(client: Client, work: Writing, target: str) -> bool:
+    # The server compares by its own hashes; exact for whatever wrote the parent.
+    from pachyderm_sdk.api import pfs
+
+    if work.parent is None or work.parent.error:
+        return False
+    with translated(f"compare with {work.parent.commit.id}"):
+        differences = client.pfs.diff_file(
+            new_file=pfs.File(commit=work.commit, path=target),
+            old_file=pfs.File(commit=work.parent.commit, path=target),
+        )
+        return next(iter(differences), None) is None
+
+
+def _public(source: str) -> str:
+    # A signed address holds a secret in its query, another one a password before the host.
+    parts = urlsplit(source)
+    if parts.scheme not in ("http", "https"):
+        return source
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _empty(source: Source) -> UserError:
+    return UserError(f"source {source.name} holds no file", "an empty dataset cannot be committed")
