@@ -1,0 +1,109 @@
+"""Branches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from betterproto.lib.google.protobuf import Empty
+
+from chandlery.embedded.pachd import graph, messages, references, tables
+from chandlery.embedded.pachd.calls import Call, rpc
+from chandlery.embedded.pachd.failure import invalid, unimplemented
+from chandlery.embedded.pachd.tables import Branch, Connection
+
+
+@rpc("/pfs_v2.API/CreateBranch")
+def create_branch(call: Call, request: Any) -> Any:
+    """Make a branch, or move its head and set its provenance."""
+    if call.transaction:
+        from chandlery.embedded.pachd.rpc.transactions import append
+
+        append(call, "create_branch", request)
+        return Empty()
+    with call.store.work() as work:
+        create_branch_in(work, request)
+    return Empty()
+
+
+def create_branch_in(work: graph.Work, request: Any) -> None:
+    """Make or move a branch within a transaction."""
+    if request.trigger.branch or request.trigger.cron_spec:
+        raise unimplemented("CreateBranch with a trigger")
+    if request.branch_propagation_specs:
+        raise unimplemented("CreateBranch with branch_propagation_specs")
+    if not request.branch.name:
+        raise invalid("a branch name is required")
+    repo = references.repo(work.db, request.branch.repo)
+    head = None
+    if request.head.id or request.head.branch.name:
+        head = references.commit(work.db, request.head)
+    sources = [references.branch(work.db, source) for source in request.provenance]
+    graph.create_branch(work, repo, request.branch.name, head, sources)
+
+
+@rpc("/pfs_v2.API/InspectBranch")
+def inspect_branch(call: Call, request: Any) -> Any:
+    """Describe a branch."""
+    with call.store.database.reading() as db:
+        return messages.branch_info(db, references.branch(db, request.branch))
+
+
+@rpc("/pfs_v2.API/ListBranch")
+def list_branch(call: Call, request: Any) -> Iterator[Any]:
+    """Describe the branches of a repo, or all, the newest first."""
+    with call.store.database.reading() as db:
+        if request.repo.name:
+            found = tables.branches(db, "repo = ?", references.repo(db, request.repo).pk)
+        else:
+            found = tables.branches(db, "true")
+        for branch in found if request.reverse else reversed(found):
+            yield messages.branch_info(db, branch)
+
+
+@rpc("/pfs_v2.API/DeleteBranch")
+def delete_branch(call: Call, request: Any) -> Any:
+    """Delete a branch; its commits stay."""
+    if call.transaction:
+        from chandlery.embedded.pachd.rpc.transactions import append
+
+        append(call, "delete_branch", request)
+        return Empty()
+    with call.store.work() as work:
+        delete_branch_in(work, request)
+    return Empty()
+
+
+def delete_branch_in(work: graph.Work, request: Any) -> None:
+    """Delete a branch within a transaction."""
+    graph.delete_branch(work, references.branch(work.db, request.branch), request.force)
+
+
+@rpc("/pfs_v2.API/WalkBranchProvenance")
+def walk_branch_provenance(call: Call, request: Any) -> Iterator[Any]:
+    """Describe the branches that branches depend on, the nearest first."""
+    with call.store.database.reading() as db:
+        yield from _walk(db, request, tables.branch_sources)
+
+
+@rpc("/pfs_v2.API/WalkBranchSubvenance")
+def walk_branch_subvenance(call: Call, request: Any) -> Iterator[Any]:
+    """Describe the branches that depend on branches, the nearest first."""
+    with call.store.database.reading() as db:
+        yield from _walk(db, request, tables.branch_dependants)
+
+
+def _walk(db: Connection, request: Any, step: Any) -> Iterator[Any]:
+    for picker in request.start:
+        seen: list[Branch] = []
+        level, depth = [references.branch(db, picker)], 0
+        while level and (not request.max_depth or depth < request.max_depth):
+            depth += 1
+            level = list(
+                dict.fromkeys(each for branch in level for each in step(db, branch) if each not in seen)
+            )
+            for each in level:
+                if request.max_branches and len(seen) >= request.max_branches:
+                    return
+                seen.append(each)
+                yield messages.branch_info(db, each)

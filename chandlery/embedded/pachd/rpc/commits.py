@@ -1,0 +1,294 @@
+"""Commits and commit sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from betterproto.lib.google.protobuf import Empty
+from grpc import StatusCode
+from pachyderm_sdk.api import pfs
+
+from chandlery.embedded.pachd import graph, layers, messages, paths, references, tables
+from chandlery.embedded.pachd.calls import Call, rpc, version, wait_for_change
+from chandlery.embedded.pachd.failure import ServiceError, invalid, not_found, unimplemented, unknown
+from chandlery.embedded.pachd.tables import Commit, Connection, State
+
+
+@rpc("/pfs_v2.API/StartCommit")
+def start_commit(call: Call, request: Any) -> Any:
+    """Start a commit; the branch's head is this commit from now on."""
+    if call.transaction:
+        from chandlery.embedded.pachd.rpc.transactions import append
+
+        return append(call, "start_commit", request)
+    with call.store.work() as work:
+        return start_commit_in(work, request)
+
+
+def start_commit_in(work: graph.Work, request: Any) -> Any:
+    """Start a commit within a transaction; returns its message."""
+    if not request.branch.name:
+        raise invalid("a commit must be started on a branch")
+    repo = references.repo(work.db, request.branch.repo)
+    parent = None
+    if request.parent.id or request.parent.branch.name:
+        parent = references.commit(work.db, request.parent)
+    commit = graph.start_commit(work, repo, request.branch.name, parent, request.description)
+    return messages.commit(work.db, commit)
+
+
+@rpc("/pfs_v2.API/FinishCommit")
+def finish_commit(call: Call, request: Any) -> Any:
+    """Finish a commit."""
+    if call.transaction:
+        from chandlery.embedded.pachd.rpc.transactions import append
+
+        append(call, "finish_commit", request)
+        return Empty()
+    with call.store.chunks.in_use(), call.store.work() as work:
+        finish_commit_in(work, request)
+    return Empty()
+
+
+def finish_commit_in(work: graph.Work, request: Any) -> None:
+    """Finish a commit within a transaction."""
+    commit = references.commit(work.db, request.commit)
+    graph.finish_commit(work, commit, request.description, request.error)
+
+
+@rpc("/pfs_v2.API/ClearCommit")
+def clear_commit(call: Call, request: Any) -> Any:
+    """Drop what was written into an open commit."""
+    with call.store.work() as work:
+        graph.clear_commit(work, references.commit(work.db, request.commit))
+    return Empty()
+
+
+@rpc("/pfs_v2.API/InspectCommit")
+def inspect_commit(call: Call, request: Any) -> Any:
+    """Describe a commit, once it is as far as `wait` says."""
+    with call.store.database.connection() as db:
+        found = references.commit(db, request.commit)
+        found = _wait(call, db, found, State(request.wait or State.STARTED))
+        return messages.commit_info(db, found, details=True)
+
+
+@rpc("/pfs_v2.API/ListCommit")
+def list_commit(call: Call, request: Any) -> Iterator[Any]:
+    """Describe the commits of a repo, newest first; or a line of ancestors from `to` back to before `from`."""
+    if request.started_time is not None and request.started_time.timestamp() > 0:
+        raise unimplemented("ListCommit with started_time")
+    with call.store.database.reading() as db:
+        found = _listed(db, request)
+        if request.reverse:
+            found = iter(reversed(list(found)))
+        left = request.number or -1
+        for commit in found:
+            if not request.all and request.origin_kind and commit.origin != int(request.origin_kind):
+                continue
+            if left == 0:
+                return
+            left -= 1
+            yield messages.commit_info(db, commit)
+
+
+def _listed(db: Connection, request: Any) -> Iterator[Commit]:
+    has_from = bool(request.from_.id or request.from_.branch.name)
+    if request.to.id or request.to.branch.name:
+        until = references.commit(db, request.from_).pk if has_from else None
+        commit: Commit | None = references.commit(db, request.to)
+        while commit is not None and commit.pk != until:
+            yield commit
+            commit = tables.commit_by_pk(db, commit.parent) if commit.parent is not None else None
+        return
+    if has_from:
+        raise unknown("cannot list commits with 'from' and without 'to'")
+    if request.repo.name:
+        yield from tables.commits(db, "repo = ?", references.repo(db, request.repo).pk, order="pk DESC")
+    else:
+        yield from tables.commits(db, "true", order="pk DESC")
+
+
+@rpc("/pfs_v2.API/SubscribeCommit")
+def subscribe_commit(call: Call, request: Any) -> Iterator[Any]:
+    """Describe all commits of a repo in the order of their creation, then new ones, for ever."""
+    wanted = State(request.state or State.STARTED)
+    with call.store.database.connection() as db:
+        repo = references.repo(db, request.repo)
+        skipped = (
+            references.commit(db, request.from_).pk if request.from_.id or request.from_.branch.name else None
+        )
+        last = 0
+        while True:
+            seen = version(db)
+            for commit in list(tables.commits(db, "repo = ? AND pk > ?", repo.pk, last)):
+                last = commit.pk
+                if commit.pk == skipped or (request.branch and commit.branch != request.branch):
+                    continue
+                if not request.all and request.origin_kind and commit.origin != int(request.origin_kind):
+                    continue
+                try:
+                    reached = _wait(call, db, commit, wanted)
+                except _GoneError:
+                    continue
+                yield messages.commit_info(db, reached)
+            wait_for_change(call, db, seen)
+            if tables.find_repo(db, repo.project, repo.name, repo.type) != repo:
+                raise not_found(f"repo {repo} not found")
+
+
+@rpc("/pfs_v2.API/DropCommit")
+def drop_commit(call: Call, request: Any) -> Any:
+    """Remove a commit that has no children."""
+    with call.store.work() as work:
+        graph.drop_commit(work, references.commit(work.db, request.commit), request.recursive)
+    call.store.collect()
+    return pfs.DropCommitResponse()
+
+
+@rpc("/pfs_v2.API/SquashCommit")
+def squash_commit(call: Call, request: Any) -> Any:
+    """Remove a commit, leaving what it changed to its children."""
+    with call.store.work() as work:
+        graph.squash_commit(work, references.commit(work.db, request.commit), request.recursive)
+    call.store.collect()
+    return pfs.SquashCommitResponse()
+
+
+@rpc("/pfs_v2.API/InspectCommitSet")
+def inspect_commit_set(call: Call, request: Any) -> Iterator[Any]:
+    """Describe the commits of a set, upstream first; each once it is finished with `wait`."""
+    with call.store.database.connection() as db:
+        for commit in _commit_set(db, request.commit_set.id):
+            reached = _wait(call, db, commit, State.FINISHED if request.wait else State.STARTED)
+            yield messages.commit_info(db, reached)
+
+
+@rpc("/pfs_v2.API/ListCommitSet")
+def list_commit_set(call: Call, request: Any) -> Iterator[Any]:
+    """Describe the commit sets, the newest first; those with a commit in `project` if that is given."""
+    with call.store.database.reading() as db:
+        for (id_,) in db.execute("SELECT id FROM commits GROUP BY id ORDER BY max(pk) DESC").fetchall():
+            commits = _commit_set(db, id_)
+            projects = {tables.repo_by_pk(db, commit.repo).project for commit in commits}
+            if not request.project.name or request.project.name in projects:
+                yield pfs.CommitSetInfo(
+                    commit_set=pfs.CommitSet(id=id_),
+                    commits=[messages.commit_info(db, each) for each in commits],
+                )
+
+
+@rpc("/pfs_v2.API/DropCommitSet")
+def drop_commit_set(call: Call, request: Any) -> Any:
+    """Drop every commit of a set."""
+    with call.store.work() as work:
+        for commit in reversed(_commit_set(work.db, request.commit_set.id)):
+            graph.drop_commit(work, commit, recursive=False)
+    call.store.collect()
+    return Empty()
+
+
+@rpc("/pfs_v2.API/SquashCommitSet")
+def squash_commit_set(call: Call, request: Any) -> Any:
+    """Squash every commit of a set."""
+    with call.store.work() as work:
+        for commit in reversed(_commit_set(work.db, request.commit_set.id)):
+            graph.squash_commit(work, commit, recursive=False)
+    call.store.collect()
+    return Empty()
+
+
+@rpc("/pfs_v2.API/FindCommits")
+def find_commits(call: Call, request: Any) -> Iterator[Any]:
+    """Find the ancestors of a commit, itself included, that changed a file."""
+    path = _file_path(request.file_path)
+    searched = found = 0
+    with call.store.chunks.in_use(), call.store.database.reading() as db:
+        commit: Commit | None = references.commit(db, request.start)
+        last = commit
+        while commit is not None and (not request.limit or found < request.limit):
+            call.check()
+            if not commit.finished:
+                raise ServiceError(
+                    StatusCode.UNAVAILABLE, f"commit {tables.name_of(db, commit)} not finished"
+                )
+            searched += 1
+            parent = tables.commit_by_pk(db, commit.parent) if commit.parent is not None else None
+            now, before = _content(db, commit, path), _content(db, parent, path) if parent else None
+            if now != before:
+                found += 1
+                yield pfs.FindCommitsResponse(
+                    found_commit=messages.commit(db, commit), commits_searched=searched
+                )
+            last, commit = commit, parent
+        assert last is not None
+        yield pfs.FindCommitsResponse(
+            last_searched_commit=messages.commit(db, last), commits_searched=searched
+        )
+
+
+def _file_path(path: str) -> str:
+    if not path.strip("/"):
+        raise invalid("a file path is required")
+    return paths.clean(path)
+
+
+@rpc("/pfs_v2.API/WalkCommitProvenance")
+def walk_commit_provenance(call: Call, request: Any) -> Iterator[Any]:
+    """Describe what commits came from, the nearest first."""
+    with call.store.database.reading() as db:
+        yield from _walk(db, request, tables.sources)
+
+
+@rpc("/pfs_v2.API/WalkCommitSubvenance")
+def walk_commit_subvenance(call: Call, request: Any) -> Iterator[Any]:
+    """Describe what came from commits, the nearest first."""
+    with call.store.database.reading() as db:
+        yield from _walk(db, request, tables.dependants)
+
+
+def _walk(db: Connection, request: Any, step: Any) -> Iterator[Any]:
+    for picker in request.start:
+        seen: set[int] = set()
+        level, depth = [references.commit(db, picker)], 0
+        while level and (not request.max_depth or depth < request.max_depth):
+            depth += 1
+            level = [each for commit in level for each in step(db, commit)]
+            level = [each for at, each in enumerate(level) if each.pk not in seen and each not in level[:at]]
+            for each in level:
+                if request.max_commits and len(seen) >= request.max_commits:
+                    return
+                seen.add(each.pk)
+                yield messages.commit_info(db, each)
+
+
+def _content(db: Connection, commit: Commit, path: str) -> bytes | None:
+    entry = layers.lookup(db, layers.view(db, commit), path)
+    return entry.chunks if entry else None
+
+
+def _commit_set(db: Connection, id_: str) -> list[Commit]:
+    found = list(tables.commits(db, "id = ?", id_))
+    if not found:
+        raise not_found(f"no commits found for commit set {id_}")
+    return found
+
+
+class _GoneError(ServiceError):
+    """A commit was deleted while somebody waited for it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(StatusCode.NOT_FOUND, f"commit {name} not found")
+
+
+def _wait(call: Call, db: Connection, commit: Commit, wanted: State) -> Commit:
+    name = tables.name_of(db, commit)
+    while True:
+        seen = version(db)
+        found = next(tables.commits(db, "pk = ?", commit.pk), None)
+        if found is None:
+            raise _GoneError(name)
+        if tables.state_of(db, found) >= wanted:
+            return found
+        wait_for_change(call, db, seen)

@@ -1,0 +1,69 @@
+"""One store on disk: its database, its chunks, and the transactions on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chandlery.embedded.pachd.chunks import ChunkStore, records
+from chandlery.embedded.pachd.database import Database, now
+from chandlery.embedded.pachd.graph import Work
+
+FOLDER_MODE = 0o700
+
+
+class Store:
+    """A store; many processes may have the same one open.
+
+    Args:
+        root: its folder, made when missing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        self.root = root
+        self.chunks = ChunkStore(root)
+        self.database = Database(root / "pachd.sqlite")
+        if any(os.scandir(root / "tmp")):
+            with self.chunks.alone() as alone:
+                if alone:
+                    self.chunks.remove_unfinished()
+
+    @contextmanager
+    def work(self, set_id: str = "") -> Iterator[Work]:
+        """Run a transaction on commits and branches; what follows downstream is made at its end."""
+        with self.database.writing() as db:
+            work = Work(db, self.chunks, set_id) if set_id else Work(db, self.chunks)
+            yield work
+            work.settle()
+
+    def collect(self) -> int:
+        """Free what nothing refers to; does nothing while another call uses the chunks.
+
+        Returns:
+            The number of bytes of chunk files freed.
+        """
+        with self.chunks.alone() as alone:
+            if not alone:
+                return 0
+            with self.database.writing() as db:
+                expired = "(SELECT id FROM file_set WHERE expires >= ?)"
+                db.execute(f"DELETE FROM change WHERE file_set NOT IN {expired}", (now(),))
+                db.execute("DELETE FROM file_set WHERE expires < ?", (now(),))
+                wanted: set[bytes] = set()
+                for table in ("entry", "change"):
+                    for (chunks,) in db.execute(
+                        f"SELECT DISTINCT chunks FROM {table} WHERE chunks IS NOT NULL"
+                    ):
+                        wanted.update(digest for digest, _ in records(chunks))
+                unwanted = [
+                    row for row in db.execute("SELECT digest FROM small_chunk") if row[0] not in wanted
+                ]
+                db.executemany("DELETE FROM small_chunk WHERE digest = ?", unwanted)
+            return self.chunks.sweep(wanted)
+
+    def close(self) -> None:
+        """Release the connections."""
+        self.database.close()
