@@ -97,6 +97,11 @@ def experiment_id(client: MlflowClient) -> str:
     return call(_experiment_named, client, name)
 
 
+def on_run(client: MlflowClient, run_id: str) -> Run:
+    """Return an existing run to log to."""
+    return _MlflowRun(client, run_id)
+
+
 class _MlflowRun:
     """A run on the server."""
 

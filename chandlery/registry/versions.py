@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,16 +164,30 @@ def versions(model_name: str, *, incomplete: bool = False) -> list[VersionInfo]:
         model_name: name of the registered model.
         incomplete: include those whose registration has not finished.
     """
-    name = model_name.replace("'", "\\'")
+    found = find({}, model_name=model_name, incomplete=incomplete)
+    return sorted(found, key=lambda info: int(info.version), reverse=True)
+
+
+def find(labels: Mapping[str, str], *, model_name: str = "", incomplete: bool = False) -> list[VersionInfo]:
+    """Return the versions of any registered model (or of one) that carry the given tags, oldest first.
+
+    Args:
+        labels: tag values by key; all must match.
+        model_name: name of the registered model; "" for any.
+        incomplete: include those whose registration has not finished.
+    """
+    terms = [f"tags.`{key}` = {_quoted(value)}" for key, value in labels.items()]
+    if model_name:
+        terms.append(f"name = {_quoted(model_name)}")
     with Reader() as reader:
-        found = [
-            from_api(entry)
-            for entry in reader.search(
-                "model-versions/search", "model_versions", filter=f"name='{name}'", max_results=1000
+        entries = list(
+            reader.search(
+                "model-versions/search", "model_versions", filter=" and ".join(terms), max_results=1000
             )
-        ]
+        )
+    found = [from_api(entry) for entry in entries]
     kept = [info for info in found if incomplete or info.state == COMPLETE]
-    return sorted(kept, key=lambda info: int(info.version), reverse=True)
+    return sorted(kept, key=lambda info: (info.name, int(info.version)))
 
 
 def missing(model_name: str, version: str) -> NotFoundError:
@@ -197,3 +212,7 @@ def from_api(entry: dict[str, Any]) -> VersionInfo:
         created=float(entry.get("creation_timestamp", 0)) / 1000,
         state=labels.get(STATE_TAG, ""),
     )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
