@@ -1,0 +1,313 @@
+"""The web application of one replica: routes, answers and refusals."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chandlery import __version__
+from chandlery.progress import report
+from chandlery.server import open_inference, seldon_v1
+from chandlery.server.batching import Batcher
+from chandlery.server.body import read_json
+from chandlery.server.feedback import FORWARDED, ROUTE, judge, owner, read_feedback
+from chandlery.server.forwarding import forward
+from chandlery.server.metrics import CONTENT_TYPE, Metrics
+from chandlery.server.model import DATATYPES, ChandleryModel, count
+from chandlery.server.refusal import INTERNAL, Refused
+from chandlery.server.request_log import RequestLog
+from chandlery.server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    Handler = Callable[["Call"], Awaitable[Any]]
+
+PUID = "seldon-puid"
+LONGEST_ID = 128
+
+
+@dataclass
+class Call:
+    """One request on its way through a handler.
+
+    Attributes:
+        request: the HTTP request.
+        id: identifier: the caller's or ours.
+        rows: number of rows; 0 until they are known.
+        model_seconds: seconds in the model and its queue; negative until it was asked.
+    """
+
+    request: Request
+    id: str
+    rows: int = 0
+    model_seconds: float = -1.0
+
+
+class Replica:
+    """One model behind its routes.
+
+    Args:
+        model: a loaded model.
+        settings: how to serve it.
+    """
+
+    def __init__(self, model: ChandleryModel, settings: Settings) -> None:
+        self.model = model
+        self.settings = settings
+        self.draining = False
+        self.batcher = Batcher(
+            model.answers,
+            settings.max_batch,
+            settings.max_wait,
+            settings.max_queue,
+            settings.timeout,
+            lambda rows: self.metrics.batch(rows),
+        )
+        self.metrics = Metrics(settings, model.version, lambda: len(self.batcher))
+        self.log = RequestLog(
+            settings.request_log,
+            settings.predictor,
+            {
+                "predictor": settings.predictor,
+                "model_name": model.name,
+                "model_version": model.version,
+            },
+        )
+        self._tags = model.tags()
+        self._path = {settings.unit: settings.image}
+        self._names = {settings.model_name, settings.unit}
+
+    def routes(self) -> list[Route]:
+        """Return all routes, the busiest first."""
+        predict = self._endpoint("predictions", self._predict, seldon_v1.write_error)
+        infer = self._endpoint("predictions", self._infer, _v2_error)
+        feedback = self._endpoint("feedback", self._feedback, seldon_v1.write_error)
+        v1_metadata = self._endpoint("metadata", self._v1_metadata, seldon_v1.write_error)
+        v1_health = self._endpoint("status", self._v1_health, seldon_v1.write_error)
+        v2_metadata = self._endpoint("metadata", self._v2_metadata, _v2_error)
+        v2_server = self._endpoint("metadata", self._v2_server, _v2_error)
+        v2_ready = self._endpoint("status", self._v2_ready, _v2_error)
+        v2_model_ready = self._endpoint("status", self._v2_model_ready, _v2_error)
+        post, both, get = ["POST"], ["POST", "GET"], ["GET"]
+        return [
+            # what Seldon's executor shows to the outside
+            Route("/api/v1.0/predictions", predict, methods=post),
+            Route("/v2/models/{model}/infer", infer, methods=post),
+            Route("/v2/models/{model}/versions/{version}/infer", infer, methods=post),
+            Route("/api/v1.0/feedback", feedback, methods=post),
+            Route("/api/v0.1/predictions", predict, methods=post),
+            Route("/api/v0.1/feedback", feedback, methods=post),
+            # what it calls on a model container
+            Route("/predict", predict, methods=both),
+            Route("/send-feedback", feedback, methods=both),
+            Route("/health/ping", _pong, methods=get),
+            Route("/health/status", v1_health, methods=get),
+            Route("/api/v1.0/health/status", v1_health, methods=get),
+            Route("/metadata", v1_metadata, methods=get),
+            Route("/api/v1.0/metadata", v1_metadata, methods=get),
+            Route("/api/v1.0/metadata/{model}", v1_metadata, methods=get),
+            Route("/live", _pong, methods=get),
+            Route("/ready", v2_ready, methods=get),
+            # the rest of the Open Inference Protocol
+            Route("/v2", v2_server, methods=get),
+            Route("/v2/health/live", self._v2_live, methods=get),
+            Route("/v2/health/ready", v2_ready, methods=get),
+            Route("/v2/models/{model}", v2_metadata, methods=get),
+            Route("/v2/models/{model}/versions/{version}", v2_metadata, methods=get),
+            Route("/v2/models/{model}/ready", v2_model_ready, methods=get),
+            Route("/v2/models/{model}/versions/{version}/ready", v2_model_ready, methods=get),
+            Route("/prometheus", self._prometheus, methods=get),
+            Route("/metrics", self._prometheus, methods=get),
+        ]
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Run the batcher and the request log beside the application."""
+        self.batcher.start()
+        self.log.start()
+        yield
+        await self.batcher.stop()
+        await self.log.stop()
+
+    def _endpoint(
+        self, service: str, handler: Handler, write_error: Callable[[Refused], dict[str, Any]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Wrap a handler: time it, count it, and make a refusal of whatever it raises."""
+        predicts = service == "predictions"
+
+        async def endpoint(request: Request) -> Response:
+            began = time.perf_counter()
+            call = Call(request, _request_id(request))
+            status, retry_after = 200, 0
+            try:
+                content = orjson.dumps(await handler(call))
+            except Refused as refused:
+                status, retry_after = refused.status, refused.retry_after
+                content = orjson.dumps(write_error(refused))
+            except Exception as error:
+                # The caller learns that it is our fault; the log learns which.
+                report("request.failed", f"{request.url.path}: {type(error).__name__}: {error}")
+                status = 500
+                content = orjson.dumps(
+                    write_error(Refused(500, "internal error; see the server's log", INTERNAL))
+                )
+            seconds = time.perf_counter() - began
+            self.metrics.request(service, request.method.lower(), status, seconds, call.model_seconds)
+            if predicts:
+                self.log.add(call.id, call.rows, status)
+            return Response(content, status, self._headers(call.id, status, retry_after), "application/json")
+
+        return endpoint
+
+    def _headers(self, request_id: str, status: int, retry_after: int) -> dict[str, str]:
+        headers = {"x-request-id": request_id, PUID: request_id, "x-model-version": self.model.version}
+        if self.settings.predictor:
+            headers[ROUTE] = self.settings.predictor
+        if retry_after:
+            headers["retry-after"] = str(retry_after)
+        if self.draining or status == 413:
+            headers["connection"] = "close"
+        return headers
+
+    async def _ask(self, call: Call, rows: Any) -> Any:
+        call.rows = count(rows)
+        began = time.perf_counter()
+        try:
+            return await self.batcher.submit(rows)
+        finally:
+            call.model_seconds = time.perf_counter() - began
+
+    async def _predict(self, call: Call) -> dict[str, Any]:
+        message = seldon_v1.read_message(await read_json(call.request, self.settings.max_body))
+        if message.data is None:
+            raise Refused(400, "request has no data; send data.ndarray, data.tensor or jsonData")
+        answers = await self._ask(call, self.model.rows(message.data, message.names))
+        return seldon_v1.write_answer(answers, message, self._tags, self._path, message.puid or call.id)
+
+    async def _infer(self, call: Call) -> dict[str, Any]:
+        self._check_model(call.request)
+        document = await read_json(call.request, self.settings.max_body)
+        request = open_inference.read_request(document, self.model.recipe.inputs())
+        answers = await self._ask(call, self.model.checked(request.columns))
+        return open_inference.write_answer(
+            answers, request, self.model.name, self.model.version, request.id or call.id
+        )
+
+    async def _feedback(self, call: Call) -> dict[str, Any]:
+        document = await read_json(call.request, self.settings.max_body)
+        feedback = read_feedback(document, next(iter(self.model.answer_columns), ""))
+        predictor = owner(feedback, call.request.headers)
+        if predictor and self.settings.predictor and predictor != self.settings.predictor:
+            if call.request.headers.get(FORWARDED):
+                raise Refused(404, f"no predictor {predictor!r} takes feedback any more", "PREDICTOR_GONE")
+            return await forward(self.settings, document, predictor, call.id)
+        self.metrics.feedback(feedback.reward, judge(feedback, self.model.recipe))
+        return {
+            "data": {"names": [], "ndarray": []},
+            "meta": {"puid": feedback.request.puid or call.id, "tags": self._tags, "requestPath": self._path},
+        }
+
+    async def _v1_metadata(self, call: Call) -> dict[str, Any]:
+        if "model" in call.request.path_params:
+            self._check_model(call.request)
+        return self.model.init_metadata()
+
+    async def _v1_health(self, call: Call) -> dict[str, Any]:
+        self._check_ready()
+        health = self.model.health_status()
+        return {
+            "data": {"names": [], "tensor": {"shape": [len(health)], "values": health}},
+            "meta": {"tags": self._tags, "requestPath": self._path},
+        }
+
+    async def _v2_server(self, call: Call) -> dict[str, Any]:
+        return {"name": "chandlery", "version": __version__, "extensions": []}
+
+    async def _v2_metadata(self, call: Call) -> dict[str, Any]:
+        self._check_model(call.request)
+        return {
+            "name": self.model.name,
+            "versions": [self.model.version],
+            "platform": "chandlery",
+            "inputs": [
+                {
+                    "name": column.name,
+                    "datatype": DATATYPES[column.dtype],
+                    "shape": [-1, *column.shape],
+                    "parameters": {"description": column.description, "nullable": column.nullable}
+                    | ({"minimum": column.minimum} if column.minimum is not None else {})
+                    | ({"maximum": column.maximum} if column.maximum is not None else {})
+                    | ({"allowed": list(column.allowed)} if column.allowed else {}),
+                }
+                for column in self.model.recipe.inputs()
+            ],
+            "outputs": self.model.outputs(),
+        }
+
+    async def _v2_ready(self, call: Call) -> dict[str, Any]:
+        self._check_ready()
+        return {"ready": True}
+
+    async def _v2_model_ready(self, call: Call) -> dict[str, Any]:
+        self._check_model(call.request)
+        self._check_ready()
+        return {"name": self.model.name, "ready": True}
+
+    async def _v2_live(self, request: Request) -> Response:
+        return Response(b'{"live":true}', media_type="application/json")
+
+    async def _prometheus(self, request: Request) -> Response:
+        return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    def _check_ready(self) -> None:
+        if self.draining:
+            raise Refused(503, "the server is stopping", "STOPPING")
+
+    def _check_model(self, request: Request) -> None:
+        name, version = request.path_params["model"], request.path_params.get("version")
+        if name not in self._names:
+            raise Refused(404, f"no model {name[:80]!r}; this server has {self.model.name!r}", "NOT_FOUND")
+        if version is not None and version != self.model.version:
+            raise Refused(
+                404, f"no version {version[:80]!r}; this server has {self.model.version}", "NOT_FOUND"
+            )
+
+
+def create_app(model: ChandleryModel, settings: Settings) -> Starlette:
+    """Return the application of one replica; its state is in `app.state.replica`.
+
+    Args:
+        model: a loaded model.
+        settings: how to serve it.
+    """
+    replica = Replica(model, settings)
+    app = Starlette(routes=replica.routes(), lifespan=replica.lifespan)
+    app.state.replica = replica
+    return app
+
+
+async def _pong(request: Request) -> Response:
+    return Response(b"pong", media_type="text/plain")
+
+
+def _v2_error(refused: Refused) -> dict[str, Any]:
+    return {"error": refused.info}
+
+
+def _request_id(request: Request) -> str:
+    given = request.headers.get("x-request-id") or request.headers.get(PUID) or ""
+    # What goes into a header and a log is printable and short, or it is ours.
+    if 0 < len(given) <= LONGEST_ID and given.isascii() and given.isprintable():
+        return given
+    return uuid.uuid4().hex

@@ -1,0 +1,87 @@
+"""Reading a request's body: bounded while it streams, JSON or Seldon's `json=` form field."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+
+from chandlery.server.refusal import Refused
+
+DISCARDED = (
+    128 * 1024 * 1024
+)  # bytes of a refused body that are read and dropped, so that its sender hears why
+
+
+async def read_json(request: Request, limit: int) -> Any:
+    """Return the parsed JSON of a request.
+
+    Args:
+        request: the request; a GET carries its document in the parameter `json`.
+        limit: largest body in bytes.
+
+    Raises:
+        Refused: too large (413), compressed or multipart (415), not JSON (400).
+    """
+    if request.method == "GET":
+        return _parse(request.query_params.get("json", "").encode())
+    kind = request.headers.get("content-type", "")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Refused(415, "a compressed body is not supported; send it as it is")
+    if kind.startswith("multipart/"):
+        raise Refused(415, "multipart bodies are not supported; send application/json")
+    body = await _read(request, limit)
+    if kind.startswith("application/x-www-form-urlencoded"):
+        # curl -d says that it sends a form even when it sends JSON.
+        field = (
+            parse_qs(body.decode("utf-8", "replace"), max_num_fields=16).get("json")
+            if body[:1] != b"{"
+            else None
+        )
+        return _parse(field[0].encode() if field else body)
+    return _parse(body)
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > limit:
+        await _discard(request, 0)
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                chunks.clear()
+                await _discard(request, size)
+                raise _too_large(limit)
+            chunks.append(chunk)
+    except ClientDisconnect as error:
+        raise Refused(400, "the client went away before its body was complete") from error
+    return b"".join(chunks)
+
+
+async def _discard(request: Request, already: int) -> None:
+    """Read the rest of a body and drop it: a client that is still sending does not look for an answer."""
+    size = already
+    while size < DISCARDED:
+        message = await request.receive()
+        size += len(message.get("body", b""))
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            return
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(413, f"the body is larger than {limit} bytes; send fewer rows a request", "TOO_LARGE")
+
+
+def _parse(text: bytes) -> Any:
+    if not text:
+        raise Refused(400, "the request has no JSON document")
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Refused(400, f"the request is not JSON: {error}") from error

@@ -1,0 +1,66 @@
+"""The life of a serving process: uvicorn on a socket that is bound already, and a drain before it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Generator
+
+import uvicorn
+
+from chandlery.progress import report
+from chandlery.server.app import Replica, create_app
+from chandlery.server.model import ChandleryModel
+from chandlery.server.settings import Settings
+
+KEEP_ALIVE_SECONDS = 620  # longer than proxies keep a connection, so that it is they who close it
+
+
+def serve(model: ChandleryModel, settings: Settings, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: fail readiness, finish what is in flight, stop.
+
+    Args:
+        model: a loaded model.
+        settings: how to serve it.
+        listener: bound socket.
+    """
+    app = create_app(model, settings)
+    if settings.metrics_port and settings.metrics_port != settings.port:
+        from prometheus_client import start_http_server
+
+        start_http_server(settings.metrics_port, settings.host, app.state.replica.metrics.registry)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        ws="none",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(settings.grace)),
+    )
+    _Server(config, app.state.replica, settings.drain_delay).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, replica: Replica, drain_delay: float) -> None:
+        super().__init__(config)
+        self._replica = replica
+        self._drain_delay = drain_delay
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._drain)
+        yield
+
+    def _drain(self) -> None:
+        if self._replica.draining:
+            self.should_exit = True  # asked twice: do not wait for those who route to us
+            return
+        report("server.draining", f"draining: {len(self._replica.batcher)} requests wait")
+        self._replica.draining = True
+        asyncio.get_running_loop().call_later(self._drain_delay, setattr, self, "should_exit", True)

@@ -1,0 +1,180 @@
+"""Protocol v1: Seldon's SeldonMessage and Feedback as JSON, as its Python wrapper reads and writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chandlery.recipe import Columns
+from chandlery.server.layout import array_of, table_of_answers
+from chandlery.server.refusal import Refused
+
+
+@dataclass(frozen=True)
+class Message:
+    """The parts of a SeldonMessage that a model looks at.
+
+    Attributes:
+        data: a table, or for `jsonData` a mapping; None when the message has no data.
+        names: names of the table's places.
+        form: how the data was sent, which is how the answer goes back: `ndarray`, `tensor` or `jsonData`.
+        puid: identifier of the prediction; empty when there is none.
+        tags: tags of the request, which the answer repeats.
+        path: `requestPath` so far.
+    """
+
+    data: np.ndarray | dict[str, Any] | None
+    names: list[str]
+    form: str
+    puid: str
+    tags: dict[str, Any]
+    path: dict[str, Any]
+
+
+def read_message(document: Any, what: str = "request") -> Message:
+    """Read a SeldonMessage.
+
+    Args:
+        document: parsed JSON.
+        what: name of the message in errors.
+
+    Raises:
+        Refused: not a SeldonMessage, or data of a kind that a table model cannot take.
+    """
+    if not isinstance(document, dict):
+        raise Refused(400, f"{what} is {_kind(document)}; expected an object with data or jsonData")
+    meta = _mapping(document.get("meta"), f"{what}.meta")
+    data, names, form = _data(document, what)
+    return Message(
+        data=data,
+        names=names,
+        form=form,
+        puid=str(meta.get("puid") or ""),
+        tags=_mapping(meta.get("tags"), f"{what}.meta.tags"),
+        path=_mapping(meta.get("requestPath"), f"{what}.meta.requestPath"),
+    )
+
+
+def write_answer(
+    answers: Columns, message: Message, tags: Mapping[str, Any], path: Mapping[str, str], puid: str
+) -> dict[str, Any]:
+    """Write answers as the SeldonMessage that Seldon's wrapper makes of them.
+
+    Args:
+        answers: arrays of n answers.
+        message: the request, whose form, tags and path go into the answer.
+        tags: tags of the model.
+        path: `requestPath` of this node.
+        puid: identifier of the prediction.
+    """
+    meta = {
+        "puid": puid,
+        "tags": {**message.tags, **tags},
+        "requestPath": {**path, **message.path},
+    }
+    if message.form == "jsonData":
+        return {"jsonData": {name: values.tolist() for name, values in answers.items()}, "meta": meta}
+    names, table = table_of_answers(answers)
+    data: dict[str, Any] = {"names": names}
+    # What is no number has no tensor, whatever was asked.
+    if message.form == "tensor" and table.dtype.kind in "iuf":
+        data["tensor"] = {"shape": list(table.shape), "values": table.ravel().tolist()}
+    else:
+        data["ndarray"] = table.tolist()
+    return {"data": data, "meta": meta}
+
+
+def write_error(refused: Refused) -> dict[str, Any]:
+    """Write a refusal as Seldon's failed status."""
+    return {
+        "status": {
+            "code": refused.status,
+            "info": refused.info,
+            "reason": refused.reason,
+            "status": "FAILURE",
+        }
+    }
+
+
+def _data(document: dict[str, Any], what: str) -> tuple[np.ndarray | dict[str, Any] | None, list[str], str]:
+    for kind in ("strData", "binData", "customData"):
+        if kind in document:
+            raise Refused(400, f"{what}.{kind} is not supported; send data.ndarray, data.tensor or jsonData")
+    if "jsonData" in document:
+        if not isinstance(document["jsonData"], dict):
+            raise Refused(
+                400, f"{what}.jsonData is {_kind(document['jsonData'])}; expected lists by column name"
+            )
+        return document["jsonData"], [], "jsonData"
+    if document.get("data") is None:
+        return None, [], "ndarray"
+    data = _mapping(document["data"], f"{what}.data")
+    names = _names(data.get("names"), f"{what}.data.names")
+    if "tensor" in data:
+        return _tensor(data["tensor"], f"{what}.data.tensor"), names, "tensor"
+    if "ndarray" in data:
+        if not isinstance(data["ndarray"], list):
+            raise Refused(400, f"{what}.data.ndarray is {_kind(data['ndarray'])}; expected a list of rows")
+        return array_of(data["ndarray"], f"{what}.data.ndarray"), names, "ndarray"
+    kinds = ", ".join(sorted(set(data) - {"names"})) or "nothing"
+    raise Refused(400, f"{what}.data has {kinds}; expected ndarray or tensor")
+
+
+def _tensor(tensor: Any, what: str) -> np.ndarray:
+    fields = _mapping(tensor, what)
+    shape, values = fields.get("shape"), fields.get("values")
+    if not isinstance(values, list) or not is_shape(shape):
+        raise Refused(400, f"{what} needs shape, a list of whole numbers, and values, a flat list of numbers")
+    array = array_of(values, f"{what}.values")
+    if array.ndim != 1 or array.dtype.kind not in "biuf":
+        raise Refused(400, f"{what}.values is not a flat list of numbers")
+    return reshaped(array, shape, what)
+
+
+def is_shape(shape: Any) -> bool:
+    """Tell whether parsed JSON is the shape of an array."""
+    return (
+        isinstance(shape, list)
+        and len(shape) <= 32
+        and all(type(size) is int and 0 <= size < 2**31 for size in shape)
+    )
+
+
+def reshaped(array: np.ndarray, shape: Sequence[int], what: str) -> np.ndarray:
+    """Give an array the shape that was announced.
+
+    Raises:
+        Refused: the number of values is another.
+    """
+    try:
+        return array.reshape(shape)
+    except (ValueError, OverflowError) as error:
+        raise Refused(
+            400, f"{what} has {array.size} values, which do not make shape {list(shape)}"
+        ) from error
+
+
+def _names(names: Any, what: str) -> list[str]:
+    if names is None:
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Refused(400, f"{what} is not a list of text")
+    return names
+
+
+def _mapping(value: Any, what: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Refused(400, f"{what} is {_kind(value)}; expected an object")
+    return value
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
+    return names.get(type(value), "a number")

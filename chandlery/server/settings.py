@@ -1,0 +1,149 @@
+"""What a replica is told through its environment: Seldon's own variables, and ours for what Seldon has none for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from chandlery import __version__
+from chandlery.errors import UserError
+
+MOUNTED_MODEL = "/mnt/models"  # where the storage initializer of Seldon and KServe puts `modelUri`
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one replica serves.
+
+    Attributes:
+        model_uri: folder of a model package, `file://` or `models:/name/version`.
+        model_name: name under which protocol v2 knows the model.
+        model_version: version reported; empty: what the address or the package says.
+        unit: name of the graph node (`PREDICTIVE_UNIT_ID`).
+        image: image of the container, `name:tag`.
+        predictor: name of the predictor (`PREDICTOR_ID`).
+        predictor_version: label `version` of the predictor.
+        deployment: name of the SeldonDeployment.
+        namespace: its namespace.
+        host: address to listen on.
+        port: port to listen on; 0: one that the system chooses.
+        metrics_port: second port for Prometheus alone, as Seldon scrapes it; 0: none.
+        max_batch: most rows that one call of the model gets from several requests.
+        max_wait: seconds that a first request waits for others; 0: only while the model is busy.
+        max_queue: most requests that wait; further ones get 503.
+        max_body: largest request body in bytes; larger ones get 413.
+        timeout: seconds after which a waiting request gets 504.
+        drain_delay: seconds between failing readiness and refusing connections.
+        grace: seconds that requests in flight get to finish after that.
+        request_log: folder of the request log; None: none is kept.
+        gateway: base URL of the prediction gateway, to which feedback for other predictors goes; empty: none.
+        executor_metrics: export the metrics that Seldon's executor exports; off where a real executor stands in front.
+    """
+
+    model_uri: str
+    model_name: str = "model"
+    model_version: str = ""
+    unit: str = "model"
+    image: str = f"chandlery-python:{__version__}"
+    predictor: str = ""
+    predictor_version: str = ""
+    deployment: str = ""
+    namespace: str = "default"
+    host: str = "127.0.0.1"
+    port: int = 9000
+    metrics_port: int = 0
+    max_batch: int = 64
+    max_wait: float = 0.0
+    max_queue: int = 1024
+    max_body: int = 10 * 1024 * 1024
+    timeout: float = 10.0
+    drain_delay: float = 0.5
+    grace: float = 20.0
+    request_log: Path | None = None
+    gateway: str = ""
+    executor_metrics: bool = True
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Read the settings.
+
+    Raises:
+        UserError: no model is named, or a number is none or out of range.
+    """
+    unit = environment.get("PREDICTIVE_UNIT_ID", "")
+    name = environment.get("MODEL_NAME", "") or unit or "model"
+    log = environment.get("CHANDLERY_REQUEST_LOG", "")
+    return Settings(
+        model_uri=_model_uri(environment),
+        model_name=name,
+        model_version=environment.get("MODEL_VERSION", ""),
+        unit=unit or name,
+        image=environment.get("PREDICTIVE_UNIT_IMAGE", "") or Settings.image,
+        predictor=environment.get("PREDICTOR_ID", ""),
+        predictor_version=_label(environment, "version"),
+        deployment=environment.get("SELDON_DEPLOYMENT_ID", ""),
+        namespace=environment.get("SELDON_NAMESPACE", "")
+        or environment.get("CHANDLERY_NAMESPACE", "")
+        or "default",
+        host=environment.get("HOST", "") or Settings.host,
+        port=int(_number(environment, "PREDICTIVE_UNIT_HTTP_SERVICE_PORT", Settings.port, 0, 65535)),
+        metrics_port=int(_number(environment, "PREDICTIVE_UNIT_METRICS_SERVICE_PORT", 0, 0, 65535)),
+        max_batch=int(_number(environment, "CHANDLERY_MAX_BATCH", Settings.max_batch, 1, 65536)),
+        max_wait=_number(environment, "CHANDLERY_MAX_WAIT_MS", 0, 0, 10_000) / 1000,
+        max_queue=int(_number(environment, "CHANDLERY_MAX_QUEUE", Settings.max_queue, 1, 1_000_000)),
+        max_body=int(_number(environment, "CHANDLERY_MAX_BODY_BYTES", Settings.max_body, 1, 2**31)),
+        timeout=_number(environment, "CHANDLERY_TIMEOUT_SECONDS", Settings.timeout, 0.001, 3600),
+        drain_delay=_number(environment, "CHANDLERY_DRAIN_DELAY_SECONDS", Settings.drain_delay, 0, 600),
+        grace=_number(environment, "CHANDLERY_GRACE_SECONDS", Settings.grace, 0, 3600),
+        request_log=Path(log) if log else None,
+        gateway=environment.get("CHANDLERY_GATEWAY", "").rstrip("/"),
+        executor_metrics=environment.get("CHANDLERY_EXECUTOR_METRICS", "true").lower() != "false",
+    )
+
+
+def _model_uri(environment: Mapping[str, str]) -> str:
+    if environment.get("MODEL_URI"):
+        return environment["MODEL_URI"]
+    # A prepackaged server of Seldon gets the folder as a typed parameter.
+    for parameter in _json(environment, "PREDICTIVE_UNIT_PARAMETERS", []):
+        if isinstance(parameter, dict) and parameter.get("name") == "model_uri" and parameter.get("value"):
+            return str(parameter["value"])
+    if Path(MOUNTED_MODEL).is_dir():
+        return MOUNTED_MODEL
+    raise UserError(
+        "no model to serve: MODEL_URI is not set", "set it to a model package or models:/name/version"
+    )
+
+
+def _label(environment: Mapping[str, str], name: str) -> str:
+    labels = _json(environment, "PREDICTOR_LABELS", {})
+    return str(labels.get(name, "")) if isinstance(labels, dict) else ""
+
+
+def _json(environment: Mapping[str, str], variable: str, default: list[object] | dict[str, object]) -> object:
+    text = environment.get(variable, "")
+    if not text:
+        return default
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{variable} is not JSON: {error}", "the operator writes it; leave it alone"
+        ) from error
+
+
+def _number(environment: Mapping[str, str], variable: str, default: float, low: float, high: float) -> float:
+    text = environment.get(variable, "")
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise UserError(
+            f"{variable}={text!r} is not a number", f"use a number from {low} to {high}"
+        ) from error
+    if not low <= value <= high:
+        raise UserError(f"{variable}={text} is out of range", f"use a number from {low} to {high}")
+    return value
