@@ -67,7 +67,7 @@ def _convert(declared: Input, text: str) -> Any:
     convert, what = CONVERTERS.get(declared.type, (str, "text"))
     try:
         return convert(text)
-    except (ValueError, yaml.YAMLError):
+    except (TypeError, ValueError, yaml.YAMLError):
         raise UserError(
             f"-p {declared.name}={text}: not {what}", f"{declared.name} is {declared.type}"
         ) from None

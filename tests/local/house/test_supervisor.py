@@ -1,0 +1,137 @@
+"""The laptop platform's supervisor: starts, restarts, adopts, stops, with small services in place of the real ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from chandlery import processes
+from chandlery.embedded.supervisor import control, daemon
+from chandlery.embedded.supervisor.services import free_port
+
+# A supervisor whose services are two small programs: one listens on the gateway's port, one only sleeps.
+STAND_IN = """
+import sys
+from chandlery.embedded.supervisor import daemon, services
+def small(home, ports):
+    port = ports["gateway"]
+    listen = f"import socket,time; s=socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
+    return [
+        services.Service("gateway", [sys.executable, "-c", listen], lambda: services.port_open(port)),
+        services.Service("sleeper", [sys.executable, "-c", "import time; time.sleep(600)"], lambda: True, order=1),
+    ]
+daemon.services = small
+sys.exit(daemon.main())
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path))
+    start = processes.start
+    monkeypatch.setattr(
+        control.processes,
+        "start",
+        lambda argv, environment, log: start([sys.executable, "-c", STAND_IN], environment, log),
+    )
+    yield tmp_path
+    control.down(tmp_path)
+
+
+def pids(home: Path) -> dict[str, int]:
+    return {service.name: service.pid for service in control.states(home)}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "did not happen in time"
+        time.sleep(0.05)
+
+
+def ready(home: Path) -> bool:
+    found = control.states(home)
+    return bool(found) and all(service.ready for service in found)
+
+
+def test_up_twice_is_one_platform_and_down_leaves_nothing(home: Path) -> None:
+    control.up(home)
+    first = pids(home)
+    control.up(home)
+    assert pids(home) == first
+    assert set(first) == {"gateway", "sleeper"}
+    assert control.down(home)
+    assert not any(psutil.pid_exists(pid) for pid in first.values())
+    assert not control.running(home)
+    assert not (home / "platform" / "endpoints.json").exists()
+    assert not control.down(home)
+
+
+def test_a_killed_service_is_started_again(home: Path) -> None:
+    control.up(home)
+    before = pids(home)
+    os.kill(before["sleeper"], signal.SIGKILL)
+    wait_until(lambda: ready(home) and pids(home)["sleeper"] != before["sleeper"])
+    assert {s.name: s.restarts for s in control.states(home)} == {"gateway": 0, "sleeper": 1}
+
+
+def test_a_killed_supervisors_services_are_adopted_with_their_ports(home: Path) -> None:
+    control.up(home)
+    before, endpoints = pids(home), (home / "platform" / "endpoints.json").read_text()
+    supervisor = processes.load(home / "platform" / "supervisor.pid")
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    wait_until(lambda: not processes.alive(supervisor))
+    assert not control.running(home)
+    control.up(home)
+    assert pids(home) == before
+    assert (home / "platform" / "endpoints.json").read_text() == endpoints
+
+
+def test_down_after_the_supervisor_was_killed_stops_its_services(home: Path) -> None:
+    control.up(home)
+    before = pids(home)
+    supervisor = processes.load(home / "platform" / "supervisor.pid")
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    wait_until(lambda: not processes.alive(supervisor))
+    control.down(home)
+    wait_until(
+        lambda: (
+            not any(
+                psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in before.values()
+            )
+        )
+    )
+
+
+def test_ports_are_remembered_over_down_and_up_but_a_strangers_port_is_left_alone(home: Path) -> None:
+    control.up(home)
+    ports = (home / "platform" / "ports.json").read_text()
+    control.down(home)
+    control.up(home)
+    assert (home / "platform" / "ports.json").read_text() == ports
+    control.down(home)
+    taken = daemon.remembered_ports(home, {})["gateway"]
+    with socket.create_server(("127.0.0.1", taken)):
+        assert daemon.remembered_ports(home, {})["gateway"] != taken
+
+
+def test_a_reused_pid_is_not_the_process_it_was() -> None:
+    me = processes.ProcessId(os.getpid(), processes.started(os.getpid()))
+    assert processes.alive(me)
+    assert not processes.alive(processes.ProcessId(os.getpid(), me.started - 3600))
+    assert not processes.alive(None)
+
+
+def test_free_ports_can_be_bound() -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as server:
+        assert server.getsockname()[1] > 0

@@ -1,0 +1,88 @@
+"""Relocated images, generated examples, golden files, the maker of new components."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chandlery import catalog, compiler
+from chandlery.errors import NotFoundError
+
+ROOT = Path(__file__).parents[3]
+TEXT = f"    container:\n      image: {catalog.IMAGE}\n"
+
+
+@pytest.mark.parametrize(
+    ("registry", "digests", "image"),
+    [
+        ("", {}, catalog.IMAGE),
+        ("registry.example/team/", {}, f"registry.example/team/{catalog.IMAGE}"),
+        ("r", {"chandlery/chandlery-python": "sha256:ab"}, "r/chandlery/chandlery-python@sha256:ab"),
+        ("", {"other": "sha256:ab"}, catalog.IMAGE),
+    ],
+)
+def test_images_can_be_relocated_and_pinned(registry: str, digests: dict[str, str], image: str) -> None:
+    assert compiler.relocate(TEXT, registry, digests) == f"    container:\n      image: {image}\n"
+
+
+def test_an_unknown_name_suggests_the_closest() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        catalog.find("train_and_depoly")
+    assert "train_and_deploy" in caught.value.hint
+
+
+def test_golden_files_are_not_refreshed_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setattr(sys, "argv", ["compiler"])
+    assert compiler.main() == 2
+
+
+@pytest.mark.slow
+def test_the_whole_catalog_is_up_to_date() -> None:
+    assert compiler.refresh(check=True) == []
+
+
+def maker() -> Any:
+    spec = importlib.util.spec_from_file_location("new_component", ROOT / "scripts" / "new_component.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["", "train", "Train_Model", "train-model", "train_model"])
+def test_a_new_component_needs_a_free_verb_and_noun(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert maker().main("training", name) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 2
+
+
+@pytest.mark.slow
+def test_a_new_component_works_as_made(tmp_path: Path) -> None:
+    """In a copy of the checkout: made, compiled, and its own test passes."""
+    for name in ("chandlery", "components", "scripts", "pyproject.toml", "README.md"):
+        subprocess.run(["cp", "-r", str(ROOT / name), str(tmp_path / name)], check=True)
+    for command in (
+        [sys.executable, "scripts/new_component.py", "data", "count_rows"],
+        [sys.executable, "-m", "chandlery.compiler"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "tests/local/data/test_count_rows.py",
+        ],
+    ):
+        environment = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
