@@ -1,0 +1,169 @@
+"""A trial's process as seen from the controller, whoever started it: everything that counts is in the trial's folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chandlery.embedded.experiments import wrapper
+from chandlery.embedded.experiments.template import Command
+
+MAX_ATTEMPTS = 3  # starts of a trial whose process was killed from outside, before it counts as failed
+
+_GRACE_SECONDS = wrapper.GRACE_SECONDS + 2
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a trial's process ended.
+
+    Attributes:
+        code: exit code; minus the signal's number when a signal ended it.
+        reason: what to add; empty when the exit code says it all.
+    """
+
+    code: int
+    reason: str = ""
+
+
+class TrialProcess:
+    """The process of one trial.
+
+    Args:
+        folder: the trial's folder.
+        uid: uid of the Trial; a folder of another one of the same name is cleared.
+    """
+
+    def __init__(self, folder: Path, uid: str) -> None:
+        self.folder = folder
+        self._uid = uid
+        self._child: subprocess.Popen[bytes] | None = None
+        if self._run().get("uid") not in (None, uid):
+            self.end()
+            shutil.rmtree(folder)
+
+    @property
+    def attempts(self) -> int:
+        """How often it was started."""
+        return int(self._run().get("attempt", 0))
+
+    def start(self, command: Command) -> None:
+        """Start it (again); does not wait."""
+        attempt = self.attempts + 1
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "process.json").unlink(missing_ok=True)
+        if command.metrics_file:
+            shutil.rmtree(Path(command.metrics_file).parent, ignore_errors=True)
+            Path(command.metrics_file).parent.mkdir()
+        run = {
+            "uid": self._uid,
+            "attempt": attempt,
+            "words": command.words,
+            "environment": command.environment,
+            "folder": command.folder,
+            "deadline_seconds": command.deadline_seconds,
+            "metrics_file": command.metrics_file,
+        }
+        partial = self.folder / ".run.json"
+        partial.write_text(json.dumps(run, indent=1), encoding="utf-8")
+        os.replace(partial, self.folder / "run.json")
+        # -I and -S: nothing of the caller's Python settings, and no site packages, to start quickly.
+        self._child = subprocess.Popen(
+            [sys.executable, "-I", "-S", wrapper.__file__, str(self.folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def is_running(self) -> bool:
+        """Tell whether it runs, started by this controller or by an earlier one."""
+        if self._child is not None and self._child.poll() is None:
+            return True
+        return _is_locked(self.folder / "lock")
+
+    def ended(self) -> Ended | None:
+        """Return how it ended; None while it runs, and when it was killed before it could end."""
+        values = _read(self.folder / "exit.json")
+        return Ended(int(values["code"]), str(values["reason"])) if values else None
+
+    def log_lines(self) -> list[str]:
+        """Return the lines that it has finished writing: of its metrics file when it has one, else of its log."""
+        path = Path(self._run().get("metrics_file") or self.folder / "trial.log")
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return []
+        whole = data if self.ended() else data[: data.rfind(b"\n") + 1]
+        return whole.decode("utf-8", "replace").splitlines()
+
+    def last_words(self) -> str:
+        """Return the last line of its log that says something, shortened."""
+        try:
+            lines = (self.folder / "trial.log").read_bytes()[-4096:].decode("utf-8", "replace").splitlines()
+        except FileNotFoundError:
+            return ""
+        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+    def end(self) -> None:
+        """End it with everything that it started: SIGTERM, then after a grace SIGKILL; waits until it is gone."""
+        deadline = time.monotonic() + _GRACE_SECONDS
+        sent = False
+        while self.is_running():
+            group = self._group()
+            late = time.monotonic() > deadline
+            # Until process.json is there the group is known only to the controller that started it.
+            if group and (late or not sent):
+                _signal(group, signal.SIGKILL if late else signal.SIGTERM)
+                sent = True
+            if time.monotonic() > deadline + _GRACE_SECONDS:
+                return  # a process that SIGKILL does not end hangs in the kernel
+            time.sleep(0.02)
+
+    def _group(self) -> int:
+        # The wrapper leads its own process group, so its pid names the group. The lock that is held proves that a
+        # member of the group lives, so the number cannot have been given to anybody else.
+        if self._child is not None and self._child.poll() is None:
+            return self._child.pid
+        return int(_read(self.folder / "process.json").get("pid", 0))
+
+    def _run(self) -> dict[str, Any]:
+        return _read(self.folder / "run.json")
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return dict(values)
