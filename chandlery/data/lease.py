@@ -74,7 +74,8 @@ def abandoned(info: pfs.CommitInfo) -> bool:
     if time.time() > float(writer.get("until", 0)) + _GRACE:
         return True
     if writer.get("host") == socket.gethostname():
-        return abs(_born(int(writer.get("pid", 0))) - float(writer.get("born", 0))) > _SAME
+        born = _born(int(writer.get("pid", 0)))
+        return not born or abs(born - float(writer.get("born", 0))) > _SAME
     return same_step(info.description)
 
 
