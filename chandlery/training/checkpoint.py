@@ -43,7 +43,9 @@ class State:
     history: Sequence[dict[str, float]] = field(default_factory=list)
 
 
-def training_key(recipe_reference: str, data: str, parameters: Mapping[str, Value], seed: int) -> str:
+def training_key(
+    recipe_reference: str, data: str, parameters: Mapping[str, Value], seed: int, deterministic: bool
+) -> str:
     """Return the name of a training run: equal inputs, equal key, so that a retry finds its own checkpoint.
 
     Args:
@@ -51,8 +53,9 @@ def training_key(recipe_reference: str, data: str, parameters: Mapping[str, Valu
         data: what names the data for good: `repo@commit`, or a digest of its content.
         parameters: all hyperparameters.
         seed: the seed.
+        deterministic: whether operations are deterministic.
     """
-    text = json.dumps([recipe_reference, data, dict(parameters), seed], sort_keys=True)
+    text = json.dumps([recipe_reference, data, dict(parameters), seed, deterministic], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -102,9 +105,11 @@ def load(folder: str) -> State | None:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             header: dict[str, Any] = json.loads(str(archive["state"]))
             return State(
-                header["epoch"],
-                *(_sequence(archive, name) for name in ("variables", "optimizer", "best")),
-                header["history"],
+                epoch=header["epoch"],
+                variables=_sequence(archive, "variables"),
+                optimizer=_sequence(archive, "optimizer"),
+                best=_sequence(archive, "best"),
+                history=header["history"],
             )
     except (ValueError, KeyError, OSError, zipfile.BadZipFile):
         return None  # of another release, or damaged: training begins again, which is always right

@@ -20,4 +20,4 @@ def start_tensorflow(seed: int, deterministic: bool) -> None:
 
     keras.utils.set_random_seed(seed)
     if deterministic:
-        tf.config.experiment.enable_op_determinism()
+        tf.config.experimental.enable_op_determinism()
