@@ -17,6 +17,7 @@ CHALLENGER = "challenger"
 STATE_TAG = "chandlery.state"
 COMPLETE = "complete"
 DIGEST_TAG = "chandlery.model_digest"
+MODEL_ID_TAG = "chandlery.model_id"  # the registry of 3.17 does not keep the logged model's id
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def from_api(entry: dict[str, Any]) -> VersionInfo:
         version=str(entry["version"]),
         source=entry.get("source", ""),
         run_id=entry.get("run_id", ""),
-        model_id=entry.get("model_id") or "",
+        model_id=labels.get(MODEL_ID_TAG, ""),
         digest=labels.get(DIGEST_TAG, ""),
         aliases=tuple(entry.get("aliases", ())),
         tags=labels,

@@ -1,0 +1,208 @@
+"""A real MLflow server on loopback, and model packages to register with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chandlery import provenance
+from chandlery.model import Manifest
+from chandlery.recipe import source_digest
+from chandlery.registry.bundle import About, Submission, submission
+from chandlery.registry.server import start_server_command
+
+ADDRESS_VARIABLE = "CHANDLERY_TEST_MLFLOW"  # a real server elsewhere to run this suite against
+COMMIT = "0123456789abcdef" * 2
+
+RECIPE = """
+import numpy as np
+from chandlery.recipe import Column, Parameter, Recipe
+
+
+class Line(Recipe):
+    task = "regression"
+    schema = (Column("x"), Column("y"))
+    target = "y"
+    objective = "mae"
+    search_space = (Parameter("lr", "double", minimum=0.001, maximum=0.1, log=True),)
+    defaults = {"lr": 0.01}
+
+    def load(self, root):
+        return {"x": np.zeros(1), "y": np.zeros(1)}
+
+    def featurize(self, rows):
+        return rows["x"][:, None].astype("float32")
+
+    def build(self, parameters, features):
+        raise NotImplementedError
+
+    def metrics(self, truth, outputs):
+        return {"mae": 0.0}
+
+    def answer(self, outputs):
+        return {"y": outputs}
+
+    def wrong(self, prediction, truth):
+        return False
+"""
+
+
+class Server:
+    """One MLflow server of a test."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, timeout: float = 90.0) -> None:
+        command, environment = start_server_command(self.home, self.port)
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            assert self._process.poll() is None, (self.home / "server.log").read_text()
+            try:
+                if httpx.get(f"{self.address}/health", timeout=2).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError("MLflow did not start: " + (self.home / "server.log").read_text())
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def session_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the server that most tests share."""
+    if given := os.environ.get(ADDRESS_VARIABLE):
+        yield given
+        return
+    server = Server(tmp_path_factory.mktemp("mlflow-home"))
+    server.start()
+    yield server.address
+    server.kill()
+
+
+@pytest.fixture
+def mlflow(session_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The shared server, configured as the endpoint of this test's own home."""
+    configure(monkeypatch, tmp_path, session_server)
+    return session_server
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server of this test alone, to be killed; not started yet."""
+    server = Server(tmp_path / "server")
+    configure(monkeypatch, tmp_path, server.address)
+    yield server
+    server.kill()
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, home: Path, address: str) -> None:
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "CHANDLERY_ARTIFACTS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CHANDLERY_HOME", str(home))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("CHANDLERY_RUN_ID", "run-1")
+    monkeypatch.setenv("CHANDLERY_TASK", "register-model")
+    monkeypatch.setenv("CHANDLERY_GIT_COMMIT", "c0ffee")
+
+
+@pytest.fixture
+def model_name(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A registered model of this test alone."""
+    return f"{request.node.originalname}-{time.time_ns()}"
+
+
+Package = Callable[[str], Path]
+Submit = Callable[..., Submission]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Package:
+    """Make a model package that differs by its `content`."""
+
+    def make(content: str = "a") -> Path:
+        folder = tmp_path / "packages" / content
+        if folder.exists():
+            return folder
+        (folder / "recipe").mkdir(parents=True)
+        (folder / "recipe" / "recipe.py").write_text(RECIPE)
+        (folder / "saved_model" / "variables").mkdir(parents=True)
+        (folder / "saved_model" / "variables" / "variables.index").write_bytes(content.encode() * 1000)
+        (folder / "model.keras").write_bytes(content.encode() * 200_000)
+        (folder / "requirements.txt").write_text("numpy==2.0\n")
+        record = provenance.Provenance(
+            run_id="run-1",
+            data_repo="lines",
+            data_branch="master",
+            data_commit=COMMIT,
+            recipe="recipe.py:Line",
+            experiment="tune-1",
+            git_commit="c0ffee",
+        )
+        manifest = Manifest(
+            digest=f"{content.encode().hex():0<64}",
+            recipe="recipe.py:Line",
+            recipe_digest=source_digest(folder / "recipe"),
+            task="regression",
+            parameters={"lr": 0.01, "units": 8},
+            inputs=[{"name": "x", "dtype": "float64", "shape": [], "description": "where"}],
+            classes=[],
+            metrics={"mae": 0.25},
+            provenance=record.metadata() | {"chandlery.seed": "7"},
+        )
+        (folder / "chandlery.json").write_text(json.dumps({"schema_version": 1, **manifest.__dict__}))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def submit(package: Package, model_name: str, tmp_path: Path) -> Submit:
+    """Make a submission of the model that differs by `content`."""
+
+    def make(content: str = "a", name: str = "") -> Submission:
+        report = tmp_path / "evaluation.html"
+        report.write_text("<p>evaluation</p>")
+        table = tmp_path / "trials.csv"
+        table.write_text("trial,lr\n1,0.01\n")
+        return submission(
+            name=name or model_name,
+            package=package(content),
+            record=provenance.current(),
+            metrics={"mae": 0.3},
+            experiment={"evaluation.html": report, "trials.csv": table},
+            about=About("Draws a line.", "geometry", "Interpolation.", "Not beyond x = 10."),
+            slices=[{"slice": "x<5", "mae": 0.1}],
+        )
+
+    return make
