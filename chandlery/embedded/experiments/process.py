@@ -107,12 +107,12 @@ class TrialProcess:
         return whole.decode("utf-8", "replace").splitlines()
 
     def last_words(self) -> str:
-        """Return the last line of its log that says something, shortened."""
+        """Return the last two lines of its log that say something, shortened: our errors are two lines."""
         try:
             lines = (self.folder / "trial.log").read_bytes()[-4096:].decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             return ""
-        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+        return " | ".join([line.strip()[:300] for line in lines if line.strip()][-2:])
 
     def end(self) -> None:
         """End it with everything that it started: SIGTERM, then after a grace SIGKILL; waits until it is gone."""
