@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from functools import partial
+from io import FileIO
 from pathlib import Path
 
 from chandlery.data.sources.source import CHUNK, Entry
@@ -76,11 +77,20 @@ def _read(path: Path, expected: tuple[int, int, int]) -> Iterator[bytes]:
             f"source {path}: {error.strerror}", "it changed while it was read, or cannot be read: run again"
         ) from error
     with file:
-        while chunk := file.read(CHUNK):
+        while chunk := _next(file, path):
             yield chunk
         status = os.fstat(file.fileno())
     if (status.st_size, status.st_mtime_ns, status.st_ino) != expected:
         raise changed(str(path))
+
+
+def _next(file: FileIO, path: Path) -> bytes:
+    try:
+        return file.read(CHUNK)
+    except OSError as error:
+        raise DataError(
+            f"source {path}: {error.strerror}", "nothing was committed: check the disk"
+        ) from error
 
 
 def changed(name: str) -> DataError:

@@ -10,6 +10,8 @@ from chandlery.data.sources.local import changed
 from chandlery.data.sources.source import CHUNK, Entry
 from chandlery.errors import ChandleryError, DataError, NotFoundError, PlatformError
 
+PAGE = 1000  # objects a listing asks for at a time; S3's own maximum
+
 
 class S3Source:
     """The object with a key, or all objects below a prefix. Credentials are boto3's own."""
@@ -27,7 +29,8 @@ class S3Source:
         from botocore.config import Config
 
         config = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
-        return boto3.client("s3", config=config)
+        # A session of our own: boto3's default one keeps the credentials that it first saw.
+        return boto3.session.Session().client("s3", config=config)
 
     def entries(self) -> Iterator[Entry]:
         """Yield the objects; see `Source.entries`."""
@@ -56,7 +59,7 @@ class S3Source:
 
     def _list(self, prefix: str, limit: int) -> Iterator[dict[str, Any]]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=prefix, PaginationConfig={"MaxItems": limit or None}
+            Bucket=self._bucket, Prefix=prefix, PaginationConfig={"MaxItems": limit or None, "PageSize": PAGE}
         )
         for page in pages:
             yield from page.get("Contents", ())
