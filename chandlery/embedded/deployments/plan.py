@@ -1,0 +1,71 @@
+"""What should be routed and what should run, worked out from what is asked for and what is there. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chandlery.embedded.deployments.desired import Desired, Predictor
+from chandlery.embedded.deployments.servers import Record, Server
+from chandlery.embedded.gateway.table import Backend, Routes
+
+
+def complete(predictor: Predictor, servers: Iterable[Server]) -> bool:
+    """Tell whether every replica of the predictor's newest form is ready."""
+    ready = {
+        s.record.index
+        for s in servers
+        if s.ready and s.record.predictor == predictor.name and s.record.digest == predictor.digest
+    }
+    return ready.issuperset(range(predictor.replicas))
+
+
+def routes(wanted: Desired, before: Routes | None, servers: list[Server]) -> Routes | None:
+    """Return the routes that a deployment should have now; None while nobody can answer.
+
+    A predictor gets traffic when all its servers are ready, and keeps it when they die later: the gateway's 503 are
+    then its own. Until all predictors of a new document can answer, the split of the document before stays in force.
+
+    Args:
+        wanted: what the document asks for.
+        before: routes so far.
+        servers: the deployment's servers.
+    """
+    routed = {backend.name for backend in before.backends} if before else set()
+    if all(p.name in routed or complete(p, servers) for p in wanted.predictors):
+        backends = tuple(
+            Backend(p.name, p.weight, _endpoints(p.name, p, servers), p.shadow) for p in wanted.predictors
+        )
+        return Routes(wanted.namespace, wanted.name, backends)
+    if before is None:
+        return None
+    by_name = {p.name: p for p in wanted.predictors}
+    return Routes(
+        wanted.namespace,
+        wanted.name,
+        tuple(
+            Backend(b.name, b.weight, _endpoints(b.name, by_name.get(b.name), servers), b.shadow)
+            for b in before.backends
+        ),
+    )
+
+
+def keeps(record: Record, wanted: Desired | None, target: Routes | None, servers: list[Server]) -> bool:
+    """Tell whether a server should run: it is asked for, or it answers until its successor does."""
+    predictors = {p.name: p for p in wanted.predictors} if wanted else {}
+    predictor = predictors.get(record.predictor)
+    if predictor and record.digest == predictor.digest:
+        return record.index < predictor.replicas
+    routed = target is not None and any(backend.name == record.predictor for backend in target.backends)
+    if predictor is None:
+        return routed
+    return routed and not complete(predictor, servers)
+
+
+def _endpoints(name: str, predictor: Predictor | None, servers: list[Server]) -> tuple[str, ...]:
+    ready = [s for s in servers if s.ready and not s.stopping and s.record.predictor == name]
+    if predictor is None:
+        return tuple(sorted(s.record.endpoint for s in ready))
+    newest = [s for s in ready if s.record.digest == predictor.digest and s.record.index < predictor.replicas]
+    older = [s for s in ready if s.record.digest != predictor.digest]
+    chosen = newest if complete(predictor, servers) or not older else older
+    return tuple(sorted(s.record.endpoint for s in chosen))

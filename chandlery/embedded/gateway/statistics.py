@@ -1,0 +1,94 @@
+"""What a gateway counted, and which table it applies, read from its administration port. Both kinds answer alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from chandlery.embedded.gateway.envoy import ROUTE_CONFIG
+from chandlery.embedded.gateway.place import HOST
+
+if TYPE_CHECKING:
+    import aiohttp
+
+# Weighted clusters alone (three parts): what was sent to a predictor by name is no evidence.
+_COUNTS = r"^cluster\.[^./]+/[^./]+/[^./]+\.upstream_rq_([1-5][0-9][0-9]|time)$"
+_VERSIONS = "version_text"
+
+_CODE = re.compile(
+    r'envoy_cluster_upstream_rq\{envoy_response_code="(\d+)",envoy_cluster_name="([^"]+)"\} (\d+)'
+)
+_BUCKET = re.compile(
+    r'envoy_cluster_upstream_rq_time_bucket\{envoy_cluster_name="([^"]+)",le="([^"]+)"\} (\d+)'
+)
+_SUM = re.compile(r'envoy_cluster_upstream_rq_time_sum\{envoy_cluster_name="([^"]+)"\} (\S+)')
+
+
+@dataclass
+class ClusterCounts:
+    """Counters of one cluster since the gateway made it.
+
+    Attributes:
+        codes: requests by HTTP status, those that the gateway answered in the server's place included.
+        buckets: answered requests by upper bound of their latency in milliseconds, cumulative; `+Inf` is all.
+        milliseconds: sum of the latencies.
+    """
+
+    codes: dict[str, float] = field(default_factory=dict)
+    buckets: dict[str, float] = field(default_factory=dict)
+    milliseconds: float = 0.0
+
+
+async def read_counts(session: aiohttp.ClientSession, admin: int) -> dict[str, ClusterCounts]:
+    """Return the counters by cluster name.
+
+    Raises:
+        aiohttp.ClientError: the gateway does not answer.
+    """
+    text = await _get(session, admin, "/stats/prometheus", {"filter": _COUNTS, "usedonly": ""})
+    return parse_counts(text)
+
+
+async def read_versions(session: aiohttp.ClientSession, admin: int) -> tuple[int, int]:
+    """Return the versions of the clusters and of the routes that the gateway applies; 0 for none yet.
+
+    Raises:
+        aiohttp.ClientError: the gateway does not answer.
+    """
+    text = await _get(session, admin, "/stats", {"filter": _VERSIONS, "type": "TextReadouts"})
+    return parse_versions(text)
+
+
+def parse_counts(text: str) -> dict[str, ClusterCounts]:
+    """Read the counters from the Prometheus text of the gateway."""
+    found: dict[str, ClusterCounts] = {}
+    for line in text.splitlines():
+        if match := _CODE.match(line):
+            found.setdefault(match[2], ClusterCounts()).codes[match[1]] = float(match[3])
+        elif match := _BUCKET.match(line):
+            found.setdefault(match[1], ClusterCounts()).buckets[match[2]] = float(match[3])
+        elif match := _SUM.match(line):
+            found.setdefault(match[1], ClusterCounts()).milliseconds = float(match[2])
+    return found
+
+
+def parse_versions(text: str) -> tuple[int, int]:
+    """Read the versions in force from the gateway's text readouts."""
+    said: Mapping[str, str] = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    return (
+        _number(said.get("cluster_manager.cds.version_text", "")),
+        _number(said.get(f"http.gateway.rds.{ROUTE_CONFIG}.version_text", "")),
+    )
+
+
+def _number(text: str) -> int:
+    stripped = text.strip().strip('"')
+    return int(stripped) if stripped.isdecimal() else 0
+
+
+async def _get(session: aiohttp.ClientSession, admin: int, path: str, parameters: Mapping[str, str]) -> str:
+    async with session.get(f"http://{HOST}:{admin}{path}", params=dict(parameters)) as answer:
+        answer.raise_for_status()
+        return await answer.text()

@@ -1,0 +1,109 @@
+"""Who answers which deployment: the one table that either gateway serves, in a file that is replaced atomically.
+
+The deployment controller writes it; it is also the controller's memory of what is in force.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One predictor as the gateway sees it.
+
+    Attributes:
+        name: predictor name, `v12`.
+        weight: percent of the requests; of a shadow, percent of the requests that it sees.
+        endpoints: `host:port` of its ready servers.
+        shadow: gets copies and never answers.
+    """
+
+    name: str
+    weight: int
+    endpoints: tuple[str, ...]
+    shadow: bool = False
+
+
+@dataclass(frozen=True)
+class Routes:
+    """The predictors of one deployment."""
+
+    namespace: str
+    name: str
+    backends: tuple[Backend, ...]
+
+    @property
+    def answering(self) -> tuple[Backend, ...]:
+        """Those that share the traffic, stable first."""
+        return tuple(backend for backend in self.backends if not backend.shadow)
+
+    @property
+    def shadow(self) -> Backend | None:
+        """The one that gets copies, if any."""
+        return next((backend for backend in self.backends if backend.shadow), None)
+
+
+@dataclass(frozen=True)
+class Table:
+    """All routes, with a version that only grows.
+
+    Attributes:
+        version: number of the table.
+        metrics: `host:port` that answers `/seldon/<namespace>/<deployment>/metrics`; empty while nobody does.
+        deployments: routes by deployment, in the order of namespace and name.
+    """
+
+    version: int = 0
+    metrics: str = ""
+    deployments: tuple[Routes, ...] = ()
+
+
+def weighted_cluster(routes: Routes, backend: Backend) -> str:
+    """Name the cluster of predictions that the weights (or the mirror) sent: the evidence of a canary."""
+    # Envoy's statistics end a cluster's name at the first dot.
+    return f"{routes.namespace}/{routes.name}/{backend.name}".replace(".", "~")
+
+
+def direct_cluster(routes: Routes, backend: Backend) -> str:
+    """Name the cluster of everything else: feedback, health, metadata, and predictions for a named predictor."""
+    return f"{weighted_cluster(routes, backend)}/direct"
+
+
+def read_table(path: Path) -> Table:
+    """Read the table; an absent file is an empty table."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Table()
+    document: Mapping[str, Any] = json.loads(text)
+    return Table(
+        version=document["version"],
+        metrics=document["metrics"],
+        deployments=tuple(
+            Routes(
+                routes["namespace"],
+                routes["name"],
+                tuple(Backend(**{**b, "endpoints": tuple(b["endpoints"])}) for b in routes["backends"]),
+            )
+            for routes in document["deployments"]
+        ),
+    )
+
+
+def write_table(path: Path, table: Table) -> None:
+    """Replace the table."""
+    write_json(path, asdict(table))
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Replace a JSON file in one step: readers see the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
