@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from grpc import StatusCode
@@ -27,12 +29,14 @@ class Call:
         metadata: key and value pairs that the client sent.
         deadline: on `time.monotonic`, or None.
         cancelled: set when the client has gone away.
+        on_wire: whether the answer is going to be serialised, so that it may come as bytes.
     """
 
     store: Store
     metadata: Sequence[tuple[str, str | bytes]] = ()
     deadline: float | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
+    on_wire: bool = False
 
     @property
     def transaction(self) -> str:
@@ -58,20 +62,50 @@ class Call:
 
 
 Handler = Callable[[Call, Any], Any]
-HANDLERS: dict[str, Handler] = {}
 
 
-def rpc(method: str) -> Callable[[Handler], Handler]:
-    """Enter a function as the handler of `/service/Method`: a message or, for a stream, an iterator of them."""
+@dataclass(frozen=True)
+class Rpc:
+    """One RPC.
+
+    Attributes:
+        handler: returns the answer or, for a stream of answers, an iterator of them.
+        parse: turns the bytes of one request into what the handler takes.
+        stream_in: whether the handler takes an iterator of requests.
+        stream_out: whether it returns an iterator.
+    """
+
+    handler: Handler
+    parse: Callable[[bytes], Any]
+    stream_in: bool
+    stream_out: bool
+
+
+HANDLERS: dict[str, Rpc] = {}
+
+
+def rpc(
+    method: str, request: Any, *, stream_in: bool = False, parse: Callable[[bytes], Any] | None = None
+) -> Callable[[Handler], Handler]:
+    """Enter a function as the handler of `/service/Method`; a generator function answers with a stream.
+
+    Args:
+        method: the full name.
+        request: the SDK's class of the request.
+        stream_in: whether requests come as a stream.
+        parse: reads a request off the wire in another way than the SDK's class does.
+    """
 
     def enter(handler: Handler) -> Handler:
-        HANDLERS[method] = handler
+        reader = parse or (lambda data: request().parse(data))
+        HANDLERS[method] = Rpc(handler, reader, stream_in, inspect.isgeneratorfunction(handler))
         return handler
 
     return enter
 
 
-def load_handlers() -> dict[str, Handler]:
+@cache
+def load_handlers() -> dict[str, Rpc]:
     """Import every module that defines handlers and return the table."""
     from chandlery.embedded.pachd.rpc import (  # noqa: F401
         branches,

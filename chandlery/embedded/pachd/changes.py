@@ -12,44 +12,15 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 from chandlery.embedded.pachd import layers, paths
 from chandlery.embedded.pachd.chunks import ChunkStore, FileWriter, Small, is_whole
 from chandlery.embedded.pachd.database import Database, now
-from chandlery.embedded.pachd.failure import invalid
 from chandlery.embedded.pachd.graph import insert_small
 from chandlery.embedded.pachd.tables import Commit, Connection
 
 _SPILL_CHANGES = 5000
 _SPILL_BYTES = 32 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Add:
-    """Append `data` to the file at `path`."""
-
-    path: str
-    data: bytes | memoryview
-
-
-@dataclass(frozen=True)
-class Delete:
-    """Delete the file at `path`, or everything below it when it ends with a slash."""
-
-    path: str
-
-
-@dataclass(frozen=True)
-class Copy:
-    """Copy a file or directory of the commit that the message `source` names."""
-
-    source: Any
-    target: str
-    append: bool
-
-
-Operation = Add | Delete | Copy
 
 
 class Kind(IntEnum):
@@ -198,11 +169,18 @@ class Recorder:
 
 def stored_changes(db: Connection, file_set: str) -> Iterator[Change]:
     """Yield the changes of a file set in order."""
-    rows = db.execute(
-        "SELECT kind, path, size, chunks FROM change WHERE file_set = ? ORDER BY position", (file_set,)
-    ).fetchall()
-    for kind, path, size, chunks in rows:
-        yield Change(Kind(kind), path, size, chunks)
+    position = -1
+    while True:
+        rows = db.execute(
+            """SELECT position, kind, path, size, chunks FROM change WHERE file_set = ? AND position > ?
+               ORDER BY position LIMIT 1000""",
+            (file_set, position),
+        ).fetchall()
+        for _, kind, path, size, chunks in rows:
+            yield Change(Kind(kind), path, size, chunks)
+        if not rows:
+            return
+        position = rows[-1][0]
 
 
 def apply(db: Connection, commit: Commit, changes: Iterable[Change]) -> None:
@@ -283,9 +261,3 @@ class _Layer:
         if self._base is None:
             self._base = layers.base(self._db, self._commit)
         return self._base
-
-
-def require_operation(kind: str) -> None:
-    """Refuse a message without an operation."""
-    if not kind:
-        raise invalid("a message of the stream has neither add_file, delete_file nor copy_file")

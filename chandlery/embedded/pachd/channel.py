@@ -7,7 +7,7 @@ it is read, in the reader's thread; it ends, and frees what it holds, when the r
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -163,10 +163,7 @@ class _Stream(grpc.RpcError, grpc.Call, grpc.Future):  # type: ignore[misc]
             self._finish(None)
             raise
         except Exception as error:
-            refusal = from_exception(error)
-            if refusal is None:
-                raise
-            failed = CallError(refusal)
+            failed = CallError(from_exception(error))
             self._finish(failed)
             raise failed from error
 
@@ -236,10 +233,11 @@ class _Stream(grpc.RpcError, grpc.Call, grpc.Future):  # type: ignore[misc]
 class _Method:
     """One RPC of the channel: the callable that grpc calls a multi-callable."""
 
-    def __init__(self, store: Store, method: str, streams: bool) -> None:
+    def __init__(self, store: Store, method: str, *, streams: bool, takes_stream: bool = False) -> None:
         self._store = store
         self._method = method
         self._streams = streams
+        self._takes_stream = takes_stream
 
     def __call__(self, request: Any, timeout: float | None = None, metadata: Any = None, **_: Any) -> Any:
         if self._streams:
@@ -251,12 +249,9 @@ class _Method:
         """Return the answer and the finished call; raises CallError."""
         call = _new_call(self._store, timeout, metadata)
         try:
-            answer = self._handler()(call, iter(request) if hasattr(request, "__next__") else request)
+            answer = self._handler()(call, _requests(request) if self._takes_stream else request)
         except Exception as error:
-            refusal = from_exception(error)
-            if refusal is None:
-                raise
-            raise CallError(refusal) from error
+            raise CallError(from_exception(error)) from error
         return answer, _Finished(answer)
 
     def future(self, request: Any, timeout: float | None = None, metadata: Any = None, **_: Any) -> Any:
@@ -271,10 +266,10 @@ class _Method:
         yield from self._handler()(call, request)
 
     def _handler(self) -> Any:
-        handler = load_handlers().get(self._method)
-        if handler is None:
+        rpc = load_handlers().get(self._method)
+        if rpc is None:
             raise unimplemented(self._method)
-        return handler
+        return rpc.handler
 
 
 class ChannelToStore(grpc.Channel):  # type: ignore[misc]
@@ -297,11 +292,11 @@ class ChannelToStore(grpc.Channel):  # type: ignore[misc]
 
     def stream_unary(self, method: str, *_: Any, **__: Any) -> Any:
         """Return the callable of an RPC that takes a stream."""
-        return _Method(self._store, method, streams=False)
+        return _Method(self._store, method, streams=False, takes_stream=True)
 
     def stream_stream(self, method: str, *_: Any, **__: Any) -> Any:
         """Return the callable of an RPC with streams both ways."""
-        return _Method(self._store, method, streams=True)
+        return _Method(self._store, method, streams=True, takes_stream=True)
 
     def subscribe(self, callback: Callable[[Any], None], try_to_connect: bool | None = False) -> None:
         """Tell `callback` that the channel is ready; it always is."""
@@ -324,3 +319,16 @@ class ChannelToStore(grpc.Channel):  # type: ignore[misc]
 def _new_call(store: Store, timeout: float | None, metadata: Any) -> Call:
     deadline = None if timeout is None else time.monotonic() + timeout
     return Call(store, tuple(metadata or ()), deadline)
+
+
+def _requests(requests: Iterable[Any]) -> Iterator[Any]:
+    # What the caller's iterator raises is the caller's: grpc reports it in these words and sends nothing more.
+    iterator = iter(requests)
+    while True:
+        try:
+            request = next(iterator)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise ServiceError(grpc.StatusCode.UNKNOWN, "Exception iterating requests!") from error
+        yield request

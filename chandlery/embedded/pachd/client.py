@@ -19,9 +19,12 @@ class EmbeddedClient(Client):  # type: ignore[misc]
         store: the store.
     """
 
+    _channel: Any
+
     def __init__(self, store: Store) -> None:
         self._store = store
-        super().__init__(auth_token="")
+        # A token of its own keeps the SDK from logging in with one from the environment.
+        super().__init__(auth_token="embedded")
 
     def _init_api(self) -> None:
         # The SDK comes here with a channel of its own making at the start and whenever the transaction or the token

@@ -49,8 +49,8 @@ def unimplemented(what: str) -> ServiceError:
     return ServiceError(StatusCode.UNIMPLEMENTED, f"{what} is not implemented by the embedded pachd")
 
 
-def from_exception(error: BaseException) -> ServiceError | None:
-    """Return the refusal that stands for an error of the machine (disk, database); None for a defect of ours."""
+def from_exception(error: Exception) -> ServiceError:
+    """Return the refusal that stands for an error of the machine (disk, database), or for a defect of ours."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, OSError):
@@ -64,4 +64,4 @@ def from_exception(error: BaseException) -> ServiceError | None:
         return ServiceError(StatusCode.UNKNOWN, f"the store cannot be read or written: {error}")
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.IntegrityError):
         return ServiceError(StatusCode.DATA_LOSS, f"the store is damaged: {error}")
-    return None
+    return ServiceError(StatusCode.INTERNAL, f"defect of the embedded pachd: {error!r}")

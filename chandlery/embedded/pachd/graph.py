@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from chandlery.embedded.pachd import layers, paths, tables
 from chandlery.embedded.pachd.chunks import ChunkStore, Small
 from chandlery.embedded.pachd.database import now
-from chandlery.embedded.pachd.failure import ServiceError, not_found, unknown
+from chandlery.embedded.pachd.failure import unknown
 from chandlery.embedded.pachd.tables import AUTO, USER, Branch, Commit, Connection, Repo, State, name_of
 
 
@@ -133,18 +133,17 @@ def drop_commit(work: Work, commit: Commit, recursive: bool) -> None:
         ServiceError: UNKNOWN when it has children, or subvenance and `recursive` is not set.
     """
     for victim in _with_subvenance(work.db, commit, recursive, "drop"):
-        children = [child for child in tables.commits(work.db, "parent = ?", victim.pk)]
-        if children:
+        child = next(tables.commits(work.db, "parent = ?", victim.pk), None)
+        if child:
             raise unknown(
-                f"cannot drop commit {name_of(work.db, victim)} because it has a child: "
-                f"{name_of(work.db, children[0])}"
+                f"cannot drop commit {name_of(work.db, victim)} because it has a child: {name_of(work.db, child)}"
             )
         repo = tables.repo_by_pk(work.db, victim.repo)
-        for branch in tables.branches(work.db, "head = ?", victim.pk):
-            parent = tables.commit_by_pk(work.db, victim.parent) if victim.parent is not None else None
-            _delete(work.db, victim)
-            _set_head(work, branch, parent or _insert_empty(work, repo, branch.name, None), follow=False)
+        parent = tables.commit_by_pk(work.db, victim.parent) if victim.parent is not None else None
+        heads = tables.branches(work.db, "head = ?", victim.pk)
         _delete(work.db, victim)
+        for branch in heads:
+            _set_head(work, branch, parent or _insert_empty(work, repo, branch.name, None), follow=False)
 
 
 def squash_commit(work: Work, commit: Commit, recursive: bool) -> None:
@@ -328,8 +327,3 @@ def _delete(db: Connection, commit: Commit) -> None:
     layers.remove(db, commit)
     db.execute("DELETE FROM commit_provenance WHERE commits = ? OR source = ?", (commit.pk, commit.pk))
     db.execute("DELETE FROM commits WHERE pk = ?", (commit.pk,))
-
-
-def missing(kind: str, name: str) -> ServiceError:
-    """Return the refusal for a thing that is not there."""
-    return not_found(f"{kind} {name} not found")

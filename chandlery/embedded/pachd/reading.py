@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chandlery.embedded.pachd import globs, layers, messages, paths, references, tables, tree
+from chandlery.embedded.pachd import globs, layers, messages, paths, references, tables, tree, wire
 from chandlery.embedded.pachd.calls import Call, version, wait_for_change
 from chandlery.embedded.pachd.failure import ServiceError, not_found
 from chandlery.embedded.pachd.layers import Entry
@@ -30,6 +30,7 @@ class Snapshot:
         self.commit = commit
         self.layers = layers.view(db, commit)
         self.message = messages.commit(db, commit)
+        self._prefixes: tuple[bytes, bytes] | None = None
 
     @property
     def name(self) -> str:
@@ -116,6 +117,15 @@ class Snapshot:
         return root, (entry for entry in self.entries(root) if _below_match(matcher, entry.path))
 
     def info(self, node: Node) -> Any:
+        """Return the `FileInfo` of a node, as bytes when it goes over the wire."""
+        if not self.call.on_wire:
+            return self.message_of(node)
+        if not self._prefixes:
+            stamp = wire.timestamp(self.commit.finished)
+            self._prefixes = wire.field(1, bytes(self.message)), wire.field(3, stamp) if stamp else b""
+        return wire.file_info(*self._prefixes, node)
+
+    def message_of(self, node: Node) -> Any:
         """Return the `FileInfo` message of a node."""
         return messages.file_info(self.message, self.commit.finished, node.path, node.size, node.digest)
 

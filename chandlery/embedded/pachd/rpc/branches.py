@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from betterproto.lib.google.protobuf import Empty
+from pachyderm_sdk.api import pfs
 
 from chandlery.embedded.pachd import graph, messages, references, tables
 from chandlery.embedded.pachd.calls import Call, rpc
@@ -13,7 +14,7 @@ from chandlery.embedded.pachd.failure import invalid, unimplemented
 from chandlery.embedded.pachd.tables import Branch, Connection
 
 
-@rpc("/pfs_v2.API/CreateBranch")
+@rpc("/pfs_v2.API/CreateBranch", pfs.CreateBranchRequest)
 def create_branch(call: Call, request: Any) -> Any:
     """Make a branch, or move its head and set its provenance."""
     if call.transaction:
@@ -42,14 +43,14 @@ def create_branch_in(work: graph.Work, request: Any) -> None:
     graph.create_branch(work, repo, request.branch.name, head, sources)
 
 
-@rpc("/pfs_v2.API/InspectBranch")
+@rpc("/pfs_v2.API/InspectBranch", pfs.InspectBranchRequest)
 def inspect_branch(call: Call, request: Any) -> Any:
     """Describe a branch."""
     with call.store.database.reading() as db:
         return messages.branch_info(db, references.branch(db, request.branch))
 
 
-@rpc("/pfs_v2.API/ListBranch")
+@rpc("/pfs_v2.API/ListBranch", pfs.ListBranchRequest)
 def list_branch(call: Call, request: Any) -> Iterator[Any]:
     """Describe the branches of a repo, or all, the newest first."""
     with call.store.database.reading() as db:
@@ -61,7 +62,7 @@ def list_branch(call: Call, request: Any) -> Iterator[Any]:
             yield messages.branch_info(db, branch)
 
 
-@rpc("/pfs_v2.API/DeleteBranch")
+@rpc("/pfs_v2.API/DeleteBranch", pfs.DeleteBranchRequest)
 def delete_branch(call: Call, request: Any) -> Any:
     """Delete a branch; its commits stay."""
     if call.transaction:
@@ -79,14 +80,14 @@ def delete_branch_in(work: graph.Work, request: Any) -> None:
     graph.delete_branch(work, references.branch(work.db, request.branch), request.force)
 
 
-@rpc("/pfs_v2.API/WalkBranchProvenance")
+@rpc("/pfs_v2.API/WalkBranchProvenance", pfs.WalkBranchProvenanceRequest)
 def walk_branch_provenance(call: Call, request: Any) -> Iterator[Any]:
     """Describe the branches that branches depend on, the nearest first."""
     with call.store.database.reading() as db:
         yield from _walk(db, request, tables.branch_sources)
 
 
-@rpc("/pfs_v2.API/WalkBranchSubvenance")
+@rpc("/pfs_v2.API/WalkBranchSubvenance", pfs.WalkBranchSubvenanceRequest)
 def walk_branch_subvenance(call: Call, request: Any) -> Iterator[Any]:
     """Describe the branches that depend on branches, the nearest first."""
     with call.store.database.reading() as db:

@@ -15,7 +15,7 @@ from chandlery.embedded.pachd.failure import ServiceError, invalid, not_found, u
 from chandlery.embedded.pachd.tables import Commit, Connection, State
 
 
-@rpc("/pfs_v2.API/StartCommit")
+@rpc("/pfs_v2.API/StartCommit", pfs.StartCommitRequest)
 def start_commit(call: Call, request: Any) -> Any:
     """Start a commit; the branch's head is this commit from now on."""
     if call.transaction:
@@ -38,7 +38,7 @@ def start_commit_in(work: graph.Work, request: Any) -> Any:
     return messages.commit(work.db, commit)
 
 
-@rpc("/pfs_v2.API/FinishCommit")
+@rpc("/pfs_v2.API/FinishCommit", pfs.FinishCommitRequest)
 def finish_commit(call: Call, request: Any) -> Any:
     """Finish a commit."""
     if call.transaction:
@@ -46,9 +46,33 @@ def finish_commit(call: Call, request: Any) -> Any:
 
         append(call, "finish_commit", request)
         return Empty()
-    with call.store.chunks.in_use(), call.store.work() as work:
-        finish_commit_in(work, request)
+    with call.store.chunks.in_use():
+        _settle_contents(call, request.commit)
+        with call.store.work() as work:
+            finish_commit_in(work, request)
+    if request.error:
+        call.store.collect()
     return Empty()
+
+
+def _settle_contents(call: Call, message: Any) -> None:
+    # Reading and cutting large files anew may take long; done here it keeps nobody from writing.
+    with call.store.database.reading() as db:
+        commit = references.commit(db, message)
+        unsettled = db.execute(
+            "SELECT path, chunks FROM entry WHERE layer = ? AND whole = 0", (commit.pk,)
+        ).fetchall()
+        settled = [
+            (path, old, *call.store.chunks.settle(db, old)) for path, old in unsettled if not commit.finishing
+        ]
+    if settled:
+        with call.store.database.writing() as db:
+            for path, old, new, small in settled:
+                graph.insert_small(db, small)
+                db.execute(
+                    "UPDATE entry SET chunks = ?, whole = 1 WHERE layer = ? AND path = ? AND chunks = ?",
+                    (new, commit.pk, path, old),
+                )
 
 
 def finish_commit_in(work: graph.Work, request: Any) -> None:
@@ -57,7 +81,7 @@ def finish_commit_in(work: graph.Work, request: Any) -> None:
     graph.finish_commit(work, commit, request.description, request.error)
 
 
-@rpc("/pfs_v2.API/ClearCommit")
+@rpc("/pfs_v2.API/ClearCommit", pfs.ClearCommitRequest)
 def clear_commit(call: Call, request: Any) -> Any:
     """Drop what was written into an open commit."""
     with call.store.work() as work:
@@ -65,7 +89,7 @@ def clear_commit(call: Call, request: Any) -> Any:
     return Empty()
 
 
-@rpc("/pfs_v2.API/InspectCommit")
+@rpc("/pfs_v2.API/InspectCommit", pfs.InspectCommitRequest)
 def inspect_commit(call: Call, request: Any) -> Any:
     """Describe a commit, once it is as far as `wait` says."""
     with call.store.database.connection() as db:
@@ -74,7 +98,7 @@ def inspect_commit(call: Call, request: Any) -> Any:
         return messages.commit_info(db, found, details=True)
 
 
-@rpc("/pfs_v2.API/ListCommit")
+@rpc("/pfs_v2.API/ListCommit", pfs.ListCommitRequest)
 def list_commit(call: Call, request: Any) -> Iterator[Any]:
     """Describe the commits of a repo, newest first; or a line of ancestors from `to` back to before `from`."""
     if request.started_time is not None and request.started_time.timestamp() > 0:
@@ -110,7 +134,7 @@ def _listed(db: Connection, request: Any) -> Iterator[Commit]:
         yield from tables.commits(db, "true", order="pk DESC")
 
 
-@rpc("/pfs_v2.API/SubscribeCommit")
+@rpc("/pfs_v2.API/SubscribeCommit", pfs.SubscribeCommitRequest)
 def subscribe_commit(call: Call, request: Any) -> Iterator[Any]:
     """Describe all commits of a repo in the order of their creation, then new ones, for ever."""
     wanted = State(request.state or State.STARTED)
@@ -138,7 +162,7 @@ def subscribe_commit(call: Call, request: Any) -> Iterator[Any]:
                 raise not_found(f"repo {repo} not found")
 
 
-@rpc("/pfs_v2.API/DropCommit")
+@rpc("/pfs_v2.API/DropCommit", pfs.DropCommitRequest)
 def drop_commit(call: Call, request: Any) -> Any:
     """Remove a commit that has no children."""
     with call.store.work() as work:
@@ -147,7 +171,7 @@ def drop_commit(call: Call, request: Any) -> Any:
     return pfs.DropCommitResponse()
 
 
-@rpc("/pfs_v2.API/SquashCommit")
+@rpc("/pfs_v2.API/SquashCommit", pfs.SquashCommitRequest)
 def squash_commit(call: Call, request: Any) -> Any:
     """Remove a commit, leaving what it changed to its children."""
     with call.store.work() as work:
@@ -156,7 +180,7 @@ def squash_commit(call: Call, request: Any) -> Any:
     return pfs.SquashCommitResponse()
 
 
-@rpc("/pfs_v2.API/InspectCommitSet")
+@rpc("/pfs_v2.API/InspectCommitSet", pfs.InspectCommitSetRequest)
 def inspect_commit_set(call: Call, request: Any) -> Iterator[Any]:
     """Describe the commits of a set, upstream first; each once it is finished with `wait`."""
     with call.store.database.connection() as db:
@@ -165,7 +189,7 @@ def inspect_commit_set(call: Call, request: Any) -> Iterator[Any]:
             yield messages.commit_info(db, reached)
 
 
-@rpc("/pfs_v2.API/ListCommitSet")
+@rpc("/pfs_v2.API/ListCommitSet", pfs.ListCommitSetRequest)
 def list_commit_set(call: Call, request: Any) -> Iterator[Any]:
     """Describe the commit sets, the newest first; those with a commit in `project` if that is given."""
     with call.store.database.reading() as db:
@@ -179,7 +203,7 @@ def list_commit_set(call: Call, request: Any) -> Iterator[Any]:
                 )
 
 
-@rpc("/pfs_v2.API/DropCommitSet")
+@rpc("/pfs_v2.API/DropCommitSet", pfs.DropCommitSetRequest)
 def drop_commit_set(call: Call, request: Any) -> Any:
     """Drop every commit of a set."""
     with call.store.work() as work:
@@ -189,7 +213,7 @@ def drop_commit_set(call: Call, request: Any) -> Any:
     return Empty()
 
 
-@rpc("/pfs_v2.API/SquashCommitSet")
+@rpc("/pfs_v2.API/SquashCommitSet", pfs.SquashCommitSetRequest)
 def squash_commit_set(call: Call, request: Any) -> Any:
     """Squash every commit of a set."""
     with call.store.work() as work:
@@ -199,7 +223,7 @@ def squash_commit_set(call: Call, request: Any) -> Any:
     return Empty()
 
 
-@rpc("/pfs_v2.API/FindCommits")
+@rpc("/pfs_v2.API/FindCommits", pfs.FindCommitsRequest)
 def find_commits(call: Call, request: Any) -> Iterator[Any]:
     """Find the ancestors of a commit, itself included, that changed a file."""
     path = _file_path(request.file_path)
@@ -234,14 +258,14 @@ def _file_path(path: str) -> str:
     return paths.clean(path)
 
 
-@rpc("/pfs_v2.API/WalkCommitProvenance")
+@rpc("/pfs_v2.API/WalkCommitProvenance", pfs.WalkCommitProvenanceRequest)
 def walk_commit_provenance(call: Call, request: Any) -> Iterator[Any]:
     """Describe what commits came from, the nearest first."""
     with call.store.database.reading() as db:
         yield from _walk(db, request, tables.sources)
 
 
-@rpc("/pfs_v2.API/WalkCommitSubvenance")
+@rpc("/pfs_v2.API/WalkCommitSubvenance", pfs.WalkCommitSubvenanceRequest)
 def walk_commit_subvenance(call: Call, request: Any) -> Iterator[Any]:
     """Describe what came from commits, the nearest first."""
     with call.store.database.reading() as db:

@@ -9,7 +9,7 @@ from typing import Any
 from betterproto.lib.google.protobuf import Empty
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import changes, references, tables
+from chandlery.embedded.pachd import changes, operations, references, tables
 from chandlery.embedded.pachd.calls import Call, rpc
 from chandlery.embedded.pachd.database import now
 from chandlery.embedded.pachd.failure import not_found, unknown
@@ -19,19 +19,19 @@ from chandlery.embedded.pachd.tables import Connection
 _DEFAULT_SECONDS = 600
 
 
-@rpc("/pfs_v2.API/CreateFileSet")
+@rpc("/pfs_v2.API/CreateFileSet", pfs.ModifyFileRequest, stream_in=True, parse=operations.from_wire)
 def create_file_set(call: Call, requests: Iterator[Any]) -> Any:
     """Stage the operations of a stream; the file set lasts ten minutes unless renewed."""
     id_ = uuid.uuid4().hex
     with call.store.chunks.in_use():
-        staged = record(call, requests, id_)
+        staged = record(call, (operations.from_message(request) for request in requests), id_)
         staged.spill()
         with call.store.database.writing() as db:
             db.execute("INSERT INTO file_set (id, expires) VALUES (?, ?)", (id_, _expiry(_DEFAULT_SECONDS)))
     return pfs.CreateFileSetResponse(file_set_id=id_)
 
 
-@rpc("/pfs_v2.API/AddFileSet")
+@rpc("/pfs_v2.API/AddFileSet", pfs.AddFileSetRequest)
 def add_file_set(call: Call, request: Any) -> Any:
     """Make the changes of a file set in an open commit."""
     with call.store.chunks.in_use(), call.store.work() as work:
@@ -43,7 +43,7 @@ def add_file_set(call: Call, request: Any) -> Any:
     return Empty()
 
 
-@rpc("/pfs_v2.API/RenewFileSet")
+@rpc("/pfs_v2.API/RenewFileSet", pfs.RenewFileSetRequest)
 def renew_file_set(call: Call, request: Any) -> Any:
     """Let a file set last for another `ttl_seconds`."""
     with call.store.work() as work:

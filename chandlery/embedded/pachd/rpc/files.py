@@ -8,7 +8,7 @@ from typing import Any
 from betterproto.lib.google.protobuf import BytesValue
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import archive, paths, references, tables
+from chandlery.embedded.pachd import archive, paths, references, tables, wire
 from chandlery.embedded.pachd.calls import Call, rpc
 from chandlery.embedded.pachd.failure import unimplemented, unknown
 from chandlery.embedded.pachd.reading import Snapshot, file_not_found, snapshot
@@ -17,7 +17,7 @@ from chandlery.embedded.pachd.tree import Node
 _MAX_NUMBER = 100_000
 
 
-@rpc("/pfs_v2.API/GetFile")
+@rpc("/pfs_v2.API/GetFile", pfs.GetFileRequest)
 def get_file(call: Call, request: Any) -> Iterator[Any]:
     """Read one file from an offset on; its path is a glob that must match exactly one file."""
     if request.url:
@@ -28,7 +28,7 @@ def get_file(call: Call, request: Any) -> Iterator[Any]:
             entry = _only_match(found, request.file.path)
         for piece in found.content(entry, request.offset):
             call.check()
-            yield BytesValue(value=piece)
+            yield wire.bytes_value(piece) if call.on_wire else BytesValue(value=piece)
 
 
 def _only_match(found: Snapshot, path: str) -> Any:
@@ -44,7 +44,7 @@ def _only_match(found: Snapshot, path: str) -> Any:
     return matches[0].entry
 
 
-@rpc("/pfs_v2.API/GetFileTAR")
+@rpc("/pfs_v2.API/GetFileTAR", pfs.GetFileRequest)
 def get_file_tar(call: Call, request: Any) -> Iterator[Any]:
     """Read files and directories that a glob matches as one TAR stream."""
     if request.url:
@@ -57,12 +57,12 @@ def get_file_tar(call: Call, request: Any) -> Iterator[Any]:
         for piece in archive.stream(found, request.file.path, limits.lower, limits.upper):
             call.check()
             empty = False
-            yield BytesValue(value=piece)
+            yield wire.bytes_value(piece) if call.on_wire else BytesValue(value=piece)
         if empty:
             raise file_not_found(found, request.file.path)
 
 
-@rpc("/pfs_v2.API/InspectFile")
+@rpc("/pfs_v2.API/InspectFile", pfs.InspectFileRequest)
 def inspect_file(call: Call, request: Any) -> Any:
     """Describe one file or directory."""
     with snapshot(call, request.file.commit) as found:
@@ -72,14 +72,14 @@ def inspect_file(call: Call, request: Any) -> Any:
         return found.info(node)
 
 
-@rpc("/pfs_v2.API/ListFile")
+@rpc("/pfs_v2.API/ListFile", pfs.ListFileRequest)
 def list_file(call: Call, request: Any) -> Iterator[Any]:
     """Describe what a directory holds directly."""
     with snapshot(call, request.file.commit) as found:
         yield from _page(call, found, found.children(request.file.path), request)
 
 
-@rpc("/pfs_v2.API/WalkFile")
+@rpc("/pfs_v2.API/WalkFile", pfs.WalkFileRequest)
 def walk_file(call: Call, request: Any) -> Iterator[Any]:
     """Describe a directory and everything below it."""
     with snapshot(call, request.file.commit) as found:
@@ -92,7 +92,7 @@ def walk_file(call: Call, request: Any) -> Iterator[Any]:
         yield from _page(call, found, _with(first, nodes), request)
 
 
-@rpc("/pfs_v2.API/GlobFile")
+@rpc("/pfs_v2.API/GlobFile", pfs.GlobFileRequest)
 def glob_file(call: Call, request: Any) -> Iterator[Any]:
     """Describe the files and directories that a pattern matches."""
     limits = request.path_range
@@ -103,7 +103,7 @@ def glob_file(call: Call, request: Any) -> Iterator[Any]:
                 yield found.info(node)
 
 
-@rpc("/pfs_v2.API/DiffFile")
+@rpc("/pfs_v2.API/DiffFile", pfs.DiffFileRequest)
 def diff_file(call: Call, request: Any) -> Iterator[Any]:
     """Describe what differs below a path between two commits, by default between one and its parent."""
     with snapshot(call, request.new_file.commit) as new:
@@ -111,7 +111,7 @@ def diff_file(call: Call, request: Any) -> Iterator[Any]:
         if not (old_message.id or old_message.branch.name):
             if new.commit.parent is None:
                 for node in _side(new, request.new_file.path, request.shallow):
-                    yield pfs.DiffFileResponse(new_file=new.info(node))
+                    yield pfs.DiffFileResponse(new_file=new.message_of(node))
                 return
             parent = tables.commit_by_pk(new.db, new.commit.parent)
             old, old_path = Snapshot(call, new.db, parent), request.new_file.path
@@ -123,9 +123,9 @@ def diff_file(call: Call, request: Any) -> Iterator[Any]:
             call.check()
             response = pfs.DiffFileResponse()
             if after:
-                response.new_file = new.info(after)
+                response.new_file = new.message_of(after)
             if before:
-                response.old_file = old.info(before)
+                response.old_file = old.message_of(before)
             yield response
 
 

@@ -15,7 +15,7 @@ from chandlery.embedded.pachd.failure import ServiceError, invalid, not_found, u
 from chandlery.embedded.pachd.tables import Connection
 
 
-@rpc("/metadata.API/EditMetadata")
+@rpc("/metadata.API/EditMetadata", metadata.EditMetadataRequest)
 def edit_metadata(call: Call, request: Any) -> Any:
     """Make all the edits, or none."""
     with call.store.work() as work:

@@ -2,56 +2,55 @@
 
 from __future__ import annotations
 
+import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-import betterproto
 from betterproto.lib.google.protobuf import Empty
+from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import graph, layers, paths, references, tables
+from chandlery.embedded.pachd import graph, layers, operations, paths, references, tables
 from chandlery.embedded.pachd.calls import Call, rpc
 from chandlery.embedded.pachd.changes import ChangeSet, Recorder
 from chandlery.embedded.pachd.failure import invalid, not_found, unimplemented, unknown
+from chandlery.embedded.pachd.operations import Add, AddUrl, Copy, Delete, Operation, SetCommit
 from chandlery.embedded.pachd.tables import Commit, Connection
 
 _URL_SECONDS = 60.0
 _URL_PIECE = 1024 * 1024
 
 
-@rpc("/pfs_v2.API/ModifyFile")
+@rpc("/pfs_v2.API/ModifyFile", pfs.ModifyFileRequest, stream_in=True, parse=operations.from_wire)
 def modify_file(call: Call, requests: Iterator[Any]) -> Any:
     """Change files of a commit: the whole stream or, when it breaks off, nothing of it."""
-    target = first_commit(requests)
+    stream = (operations.from_message(request) for request in requests)
+    first = next(stream, None)
+    if not isinstance(first, SetCommit):
+        raise invalid("first message must set the commit")
     with call.store.chunks.in_use():
-        changes = record(call, requests)
+        changes = record(call, stream)
         try:
             with call.store.work() as work:
-                commit_changes(work, target, changes)
+                commit_changes(work, first.commit, changes)
         except BaseException:
             changes.discard()
             raise
     return Empty()
 
 
-def first_commit(requests: Iterator[Any]) -> Any:
-    """Return the commit that the first message of a stream names; raises ServiceError when it names none."""
-    first = next(requests, None)
-    if first is None or betterproto.which_one_of(first, "body")[0] != "set_commit":
-        raise invalid("first message must set the commit")
-    return first.set_commit
-
-
-def record(call: Call, requests: Iterable[Any], file_set: str = "") -> ChangeSet:
+def record(call: Call, stream: Iterator[Operation], file_set: str = "") -> ChangeSet:
     """Store the contents that a stream brings and return its changes, not yet made anywhere."""
     changes = ChangeSet(call.store.database, file_set)
     recorder = Recorder(call.store.chunks, changes)
     try:
         with closing(recorder):
-            for request in requests:
+            for operation in stream:
                 call.check()
-                _record_one(call, recorder, request)
+                _record_one(call, recorder, operation)
+            # A client that went away ends the stream as one that is done does.
+            call.check()
             recorder.finish()
     except BaseException:
         changes.discard()
@@ -83,52 +82,48 @@ def commit_changes(work: graph.Work, target: Any, changes: ChangeSet) -> None:
     changes.apply(work.db, commit)
 
 
-def _record_one(call: Call, recorder: Recorder, request: Any) -> None:
-    kind, body = betterproto.which_one_of(request, "body")
-    if kind == "add_file":
-        paths.check_datum(body.datum)
-        source, value = betterproto.which_one_of(body, "source")
-        if source == "url":
-            _fetch(recorder, body.path, value)
-        else:
-            recorder.add(body.path, value or b"")
-    elif kind == "delete_file":
-        paths.check_datum(body.datum)
-        recorder.delete(body.path)
-    elif kind == "copy_file":
-        paths.check_datum(body.datum)
-        with call.store.database.reading() as db:
-            _copy(db, recorder, body)
-    elif kind == "set_commit":
+def _record_one(call: Call, recorder: Recorder, operation: Operation) -> None:
+    if isinstance(operation, SetCommit):
         raise invalid("only the first message may set the commit")
+    paths.check_datum(operation.datum)
+    if isinstance(operation, Add):
+        recorder.add(operation.path, operation.data)
+    elif isinstance(operation, Delete):
+        recorder.delete(operation.path)
+    elif isinstance(operation, AddUrl):
+        _fetch(call, recorder, operation)
     else:
-        raise invalid("a message must have one of add_file, delete_file and copy_file")
+        with call.store.database.reading() as db:
+            _copy(db, recorder, operation)
 
 
-def _fetch(recorder: Recorder, path: str, source: Any) -> None:
-    if source.recursive or not source.url.startswith(("http://", "https://")):
-        raise unimplemented(
-            f"AddFile from {source.url!r} (only single http and https URLs are fetched; this)"
-        )
-    recorder.add(path, b"")
-    with urllib.request.urlopen(source.url, timeout=_URL_SECONDS) as response:
+def _fetch(call: Call, recorder: Recorder, operation: AddUrl) -> None:
+    if operation.recursive or not operation.url.startswith(("http://", "https://")):
+        raise unimplemented(f"AddFile from {operation.url!r}, which is not a single http or https URL,")
+    recorder.add(operation.path, b"")
+    try:
+        response = urllib.request.urlopen(operation.url, timeout=_URL_SECONDS)
+    except urllib.error.HTTPError as error:
+        raise unknown(f"{operation.url}: {error}") from error
+    with response:
         while piece := response.read(_URL_PIECE):
-            recorder.add(path, piece)
+            call.check()
+            recorder.add(operation.path, piece)
 
 
-def _copy(db: Connection, recorder: Recorder, body: Any) -> None:
-    commit: Commit = references.commit(db, body.src.commit)
+def _copy(db: Connection, recorder: Recorder, operation: Copy) -> None:
+    commit: Commit = references.commit(db, operation.source.commit)
     view = layers.view(db, commit)
-    source, target = paths.clean(body.src.path), paths.clean(body.dst)
+    source, target = paths.clean(operation.source.path), paths.clean(operation.target)
     entry = layers.lookup(db, view, source)
     if entry and entry.chunks is not None:
-        recorder.put(paths.check_path(target), entry.size, entry.chunks, body.append)
+        recorder.put(paths.check_path(target), entry.size, entry.chunks, operation.append)
         return
     directory = paths.as_directory(source)
     found = False
     for each in layers.scan(db, view, *paths.subtree(directory)):
         found = True
         inner = paths.check_path(paths.as_directory(target) + each.path[len(directory) :])
-        recorder.put(inner, each.size, each.chunks or b"", body.append)
+        recorder.put(inner, each.size, each.chunks or b"", operation.append)
     if not found:
         raise not_found(f"file {source} not found in {tables.name_of(db, commit)}")

@@ -15,7 +15,7 @@ from chandlery.embedded.pachd.failure import already_exists, invalid, not_found,
 from chandlery.embedded.pachd.tables import Connection
 
 
-@rpc("/pfs_v2.API/CreateProject")
+@rpc("/pfs_v2.API/CreateProject", pfs.CreateProjectRequest)
 def create_project(call: Call, request: Any) -> Any:
     """Make a project, or change its description with `update`."""
     name = paths.check_project(request.project.name)
@@ -32,7 +32,7 @@ def create_project(call: Call, request: Any) -> Any:
     return Empty()
 
 
-@rpc("/pfs_v2.API/InspectProject")
+@rpc("/pfs_v2.API/InspectProject", pfs.InspectProjectRequest)
 def inspect_project(call: Call, request: Any) -> Any:
     """Describe a project."""
     with call.store.database.reading() as db:
@@ -41,14 +41,14 @@ def inspect_project(call: Call, request: Any) -> Any:
     raise not_found(f"project {request.project.name} not found")
 
 
-@rpc("/pfs_v2.API/ListProject")
+@rpc("/pfs_v2.API/ListProject", pfs.ListProjectRequest)
 def list_project(call: Call, request: Any) -> Iterator[Any]:
     """Describe all projects in order of their names."""
     with call.store.database.reading() as db:
         yield from _project_infos(db)
 
 
-@rpc("/pfs_v2.API/DeleteProject")
+@rpc("/pfs_v2.API/DeleteProject", pfs.DeleteProjectRequest)
 def delete_project(call: Call, request: Any) -> Any:
     """Delete a project; with `force` also one that has repos."""
     name = request.project.name or "default"
@@ -65,7 +65,7 @@ def delete_project(call: Call, request: Any) -> Any:
     return Empty()
 
 
-@rpc("/pfs_v2.API/CreateRepo")
+@rpc("/pfs_v2.API/CreateRepo", pfs.CreateRepoRequest)
 def create_repo(call: Call, request: Any) -> Any:
     """Make a repo, or change its description with `update`."""
     if call.transaction:
@@ -100,14 +100,14 @@ def create_repo_in(work: graph.Work, request: Any) -> None:
         )
 
 
-@rpc("/pfs_v2.API/InspectRepo")
+@rpc("/pfs_v2.API/InspectRepo", pfs.InspectRepoRequest)
 def inspect_repo(call: Call, request: Any) -> Any:
     """Describe a repo."""
     with call.store.database.reading() as db:
         return messages.repo_info(db, references.repo(db, request.repo), details=True)
 
 
-@rpc("/pfs_v2.API/ListRepo")
+@rpc("/pfs_v2.API/ListRepo", pfs.ListRepoRequest)
 def list_repo(call: Call, request: Any) -> Iterator[Any]:
     """Describe all repos, or those of a type and of some projects, in order of project and name."""
     page = request.page
@@ -120,7 +120,7 @@ def list_repo(call: Call, request: Any) -> Iterator[Any]:
                 yield messages.repo_info(db, repo, details=False)
 
 
-@rpc("/pfs_v2.API/DeleteRepo")
+@rpc("/pfs_v2.API/DeleteRepo", pfs.DeleteRepoRequest)
 def delete_repo(call: Call, request: Any) -> Any:
     """Delete a repo; a missing one is no error, as in pachd."""
     if call.transaction:
@@ -146,7 +146,7 @@ def delete_repo_in(work: graph.Work, request: Any) -> bool:
     return found is not None
 
 
-@rpc("/pfs_v2.API/DeleteRepos")
+@rpc("/pfs_v2.API/DeleteRepos", pfs.DeleteReposRequest)
 def delete_repos(call: Call, request: Any) -> Any:
     """Delete all repos, or all of some projects."""
     projects = {project.name for project in request.projects}

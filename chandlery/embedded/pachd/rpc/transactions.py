@@ -46,7 +46,7 @@ def append(call: Call, kind: str, request: Any) -> Any:
     return answers[-1]
 
 
-@rpc("/transaction_v2.API/StartTransaction")
+@rpc("/transaction_v2.API/StartTransaction", transaction.StartTransactionRequest)
 def start_transaction(call: Call, request: Any) -> Any:
     """Open a transaction."""
     id_ = uuid.uuid4().hex
@@ -55,14 +55,14 @@ def start_transaction(call: Call, request: Any) -> Any:
     return transaction.Transaction(id=id_)
 
 
-@rpc("/transaction_v2.API/InspectTransaction")
+@rpc("/transaction_v2.API/InspectTransaction", transaction.InspectTransactionRequest)
 def inspect_transaction(call: Call, request: Any) -> Any:
     """Describe an open transaction."""
     with call.store.database.reading() as db:
         return _info(*_stored(Work(db, call.store.chunks), request.transaction.id), request.transaction.id)
 
 
-@rpc("/transaction_v2.API/ListTransaction")
+@rpc("/transaction_v2.API/ListTransaction", transaction.ListTransactionRequest)
 def list_transaction(call: Call, request: Any) -> Any:
     """Describe all open transactions, oldest first."""
     with call.store.database.reading() as db:
@@ -71,7 +71,7 @@ def list_transaction(call: Call, request: Any) -> Any:
         return transaction.TransactionInfos(transaction_info=[_info(*_stored(work, id_), id_) for id_ in ids])
 
 
-@rpc("/transaction_v2.API/DeleteTransaction")
+@rpc("/transaction_v2.API/DeleteTransaction", transaction.DeleteTransactionRequest)
 def delete_transaction(call: Call, request: Any) -> Any:
     """Forget a transaction."""
     with call.store.work() as work:
@@ -80,7 +80,7 @@ def delete_transaction(call: Call, request: Any) -> Any:
     return Empty()
 
 
-@rpc("/transaction_v2.API/FinishTransaction")
+@rpc("/transaction_v2.API/FinishTransaction", transaction.FinishTransactionRequest)
 def finish_transaction(call: Call, request: Any) -> Any:
     """Carry out all requests of a transaction, or none of them."""
     id_ = request.transaction.id
@@ -90,7 +90,7 @@ def finish_transaction(call: Call, request: Any) -> Any:
         return _run(work, gathered, id_, started)
 
 
-@rpc("/transaction_v2.API/BatchTransaction")
+@rpc("/transaction_v2.API/BatchTransaction", transaction.BatchTransactionRequest)
 def batch_transaction(call: Call, request: Any) -> Any:
     """Carry out requests within one transaction."""
     id_ = uuid.uuid4().hex

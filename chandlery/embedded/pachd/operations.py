@@ -1,0 +1,155 @@
+"""The operations of a ModifyFile stream, from either face.
+
+In process they come as the SDK's messages. Off the wire they are read here by hand: a message carries up to
+19 MiB of content, and this way it is sliced out, not copied and not turned into a message object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import betterproto
+from pachyderm_sdk.api import pfs
+
+from chandlery.embedded.pachd.failure import invalid
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
+_WIDTHS = {_FIXED64: 8, _FIXED32: 4}
+
+
+@dataclass(frozen=True, slots=True)
+class SetCommit:
+    """Which commit the stream is for; `commit` is the SDK's message."""
+
+    commit: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Append `data` to the file at `path`."""
+
+    path: str
+    datum: str
+    data: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class AddUrl:
+    """Append what `url` gives to the file at `path`."""
+
+    path: str
+    datum: str
+    url: str
+    recursive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the file at `path`, or everything below it when it ends with a slash."""
+
+    path: str
+    datum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Copy a file or directory; `source` is the SDK's `File` message."""
+
+    target: str
+    datum: str
+    source: Any
+    append: bool
+
+
+Operation = SetCommit | Add | AddUrl | Delete | Copy
+
+
+def from_message(message: Any) -> Operation:
+    """Return the operation of a `ModifyFileRequest`; one read off the wire already is given back.
+
+    Raises:
+        ServiceError: INVALID_ARGUMENT when the message has none.
+    """
+    if isinstance(message, SetCommit | Add | AddUrl | Delete | Copy):
+        return message
+    kind, body = betterproto.which_one_of(message, "body")
+    if kind == "set_commit":
+        return SetCommit(body)
+    if kind == "add_file":
+        source, value = betterproto.which_one_of(body, "source")
+        if source == "url":
+            return AddUrl(body.path, body.datum, value.url, value.recursive)
+        return Add(body.path, body.datum, value or b"")
+    if kind == "delete_file":
+        return Delete(body.path, body.datum)
+    if kind == "copy_file":
+        return Copy(body.dst, body.datum, body.src, body.append)
+    raise invalid("a message must have one of set_commit, add_file, delete_file and copy_file")
+
+
+def from_wire(data: bytes) -> Operation:
+    """Return the operation of a serialised `ModifyFileRequest`.
+
+    Raises:
+        ServiceError: INVALID_ARGUMENT when it is malformed or has none.
+    """
+    view = memoryview(data)
+    for number, value in _fields(view):
+        if number == 2 and isinstance(value, memoryview):
+            added = _added(value)
+            if added:
+                return added
+    return from_message(pfs.ModifyFileRequest().parse(data))
+
+
+def _added(view: memoryview) -> Add | None:
+    path, datum, raw = "", "", memoryview(b"")
+    for number, value in _fields(view):
+        if not isinstance(value, memoryview):
+            continue
+        if number == 1:
+            path = str(value, "utf-8")
+        elif number == 2:
+            datum = str(value, "utf-8")
+        elif number == 3:  # google.protobuf.BytesValue: an empty one has no field
+            raw = next(
+                (inner for at, inner in _fields(value) if at == 1 and isinstance(inner, memoryview)), raw
+            )
+        else:
+            return None
+    return Add(path, datum, raw)
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+    at = 0
+    while at < len(view):
+        key, at = _varint(view, at)
+        number, kind = key >> 3, key & 7
+        if kind == _VARINT:
+            value, at = _varint(view, at)
+            yield number, value
+            continue
+        if kind == _BYTES:
+            length, at = _varint(view, at)
+        elif kind in _WIDTHS:
+            length = _WIDTHS[kind]
+        else:
+            raise invalid(f"malformed message: wire type {kind}")
+        if at + length > len(view):
+            raise invalid("malformed message: it is cut short")
+        yield number, view[at : at + length]
+        at += length
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(view) and shift < 70:
+        byte = view[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise invalid("malformed message: a number is cut short")
