@@ -22,13 +22,15 @@ class RailEvidence:
     Attributes:
         metric: which.
         log_rollback: log e-value against "the challenger is not worse".
-        alarm: it passed the threshold and the challenger's rate is not below the tolerable one.
+        matters: the challenger's rate is not below the tolerable one.
+        alarm: it matters, and the e-value passed the threshold.
         champion: the champion's counts.
         challenger: the challenger's counts.
     """
 
     metric: Metric
     log_rollback: float
+    matters: bool
     alarm: bool
     champion: Tally
     challenger: Tally
@@ -56,8 +58,8 @@ class Assessment:
 
     @property
     def worst(self) -> RailEvidence:
-        """The guard-rail with most evidence against the challenger."""
-        return max(self.rails, key=lambda rail: rail.log_rollback)
+        """The guard-rail with most evidence against the challenger, first of those that matter."""
+        return max(self.rails, key=lambda rail: (rail.matters, rail.log_rollback))
 
 
 def assess(epochs: Sequence[Epoch], policy: ReleasePolicy) -> Assessment:
@@ -68,8 +70,9 @@ def assess(epochs: Sequence[Epoch], policy: ReleasePolicy) -> Assessment:
     rails = []
     for rail in policy.guardrails:
         log_rollback = sum(_rollback(epoch, rail.metric) for epoch in epochs)
-        alarm = log_rollback >= policy.rollback_threshold and challenger.rate(rail.metric) >= rail.tolerable
-        rails.append(RailEvidence(rail.metric, log_rollback, alarm, champion, challenger))
+        matters = challenger.rate(rail.metric) >= rail.tolerable
+        alarm = matters and log_rollback >= policy.rollback_threshold
+        rails.append(RailEvidence(rail.metric, log_rollback, matters, alarm, champion, challenger))
     judges_labels = any(rail.metric == "wrong" for rail in policy.guardrails)
     return Assessment(
         rails=tuple(rails),

@@ -167,8 +167,9 @@ def _why_hold(state: CanaryState, evidence: Assessment) -> str:
         what = "judged answers" if policy.primary == "wrong" else "requests"
         return f"{seen} of {policy.minimum_requests} {what} of {state.challenger} at {state.weight} %"
     # More exposure only while the evidence against is below half way, in logs, to a rollback.
-    if evidence.worst.log_rollback > policy.rollback_threshold / 2:
-        return f"holding {state.weight} %: {WORDS[evidence.worst.metric]} speak against {state.challenger}"
+    worst = evidence.worst
+    if worst.matters and worst.log_rollback > policy.rollback_threshold / 2:
+        return f"holding {state.weight} %: {WORDS[worst.metric]} speak against {state.challenger}"
     return ""
 
 

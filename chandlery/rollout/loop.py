@@ -83,6 +83,7 @@ class Canary:
         self._clock = clock
         self._report = report
         self._name = lease.own_name()
+        self._looked = False
         self._stored_at = -math.inf
         self._told_at = -math.inf
 
@@ -206,8 +207,11 @@ class Canary:
         health, detail = self._side.health(state.challenger)
         state, decision, evidence = machine.look(state, counters, elapsed, health, detail)
         self._tell(state, decision, evidence)
-        if decision.action != "wait" or self._clock() - self._stored_at >= lease.RENEW_SECONDS:
+        # The first look of each life is kept, so that lives too short for a renewal get on nevertheless.
+        due = self._clock() - self._stored_at >= lease.RENEW_SECONDS
+        if due or decision.action != "wait" or not self._looked:
             state = self._store(state)
+        self._looked = True
         return state
 
     def _finish(self, state: CanaryState) -> Outcome:

@@ -1,0 +1,320 @@
+"""The loop: walks, decides, acts, is killed at any call and goes on, and never gives up the champion without proof."""
+
+import itertools
+import math
+import time
+
+import pytest
+from fakes import FakeSide, Killed, Rates, Waits
+
+from chandlery.errors import ChandleryError, ConflictError, NotFoundError, PlatformError, UserError
+from chandlery.rollout import lease
+from chandlery.rollout.loop import Canary, Outcome
+from chandlery.rollout.policy import ReleasePolicy
+
+POLICY = ReleasePolicy(deadline_seconds=120.0)
+BETTER = {"v1": Rates(wrong=0.09), "v2": Rates(wrong=0.03)}
+WORSE = {"v1": Rates(wrong=0.09), "v2": Rates(wrong=0.30)}
+
+
+def side(rates: dict[str, Rates], **changes: object) -> FakeSide:
+    return FakeSide(rates=rates, split={"v1": 95, "v2": 5}, **changes)  # type: ignore[arg-type]
+
+
+def canary(world: FakeSide, policy: ReleasePolicy = POLICY, run: str = "run-1", **more: object) -> Canary:
+    return Canary(
+        world,
+        policy,
+        run=run,
+        stop=Waits(world),
+        clock=world.clock,
+        **{"report": lambda *_, **__: None, **more},
+    )  # type: ignore[arg-type]
+
+
+def watch(world: FakeSide, policy: ReleasePolicy = POLICY, run: str = "run-1") -> Outcome:
+    return canary(world, policy, run).watch("v2")
+
+
+def test_a_better_challenger_is_promoted_and_the_old_predictor_removed() -> None:
+    world = side(BETTER)
+    outcome = watch(world)
+    assert (outcome.verdict, outcome.serving, outcome.released) == ("promoted", "v2", True)
+    assert world.split == {"v2": 100}
+    assert world.acts == ["shift v1=95 v2=5", "shift v1=75 v2=25", "shift v1=50 v2=50", "remove v1"]
+    assert world.state.phase == "finished"
+    assert world.now < 60  # seconds at 200 requests/s
+
+
+def test_a_worse_challenger_is_removed_soon() -> None:
+    world = side(WORSE)
+    outcome = watch(world)
+    assert (outcome.verdict, outcome.serving, outcome.released) == ("rolled_back", "v1", False)
+    assert world.split == {"v1": 100}
+    assert world.acts[-1] == "remove v2"
+    assert world.now < 25
+
+
+def test_a_canary_without_traffic_is_inconclusive_and_leaves_the_champion() -> None:
+    world = side(BETTER, requests_per_look=0)
+    outcome = watch(world)
+    assert (outcome.verdict, outcome.serving) == ("inconclusive", "v1")
+    assert world.split == {"v1": 100}
+    assert "no feedback arrived" in outcome.reason
+
+
+def test_a_split_otherwise_than_told_is_inconclusive() -> None:
+    world = side(BETTER, true_share=0.15)
+    outcome = watch(world)
+    assert outcome.verdict == "inconclusive"
+    assert "sample ratio" in outcome.reason
+
+
+def test_a_crashed_challenger_is_removed_at_once_whatever_the_counts() -> None:
+    world = side(BETTER, sick={"v2": ("failed", "v2: MemoryError")})
+    outcome = watch(world)
+    assert (outcome.verdict, outcome.reason) == ("rolled_back", "v2 failed: v2: MemoryError")
+    assert world.now <= 2
+
+
+def test_the_version_that_already_serves_alone_is_nothing_to_do_and_nothing_is_touched() -> None:
+    world = FakeSide(rates=BETTER, split={"v2": 100})
+    outcome = watch(world)
+    assert (outcome.verdict, outcome.serving, outcome.released) == ("nothing_to_do", "v2", True)
+    assert (world.acts, world.text) == ([], "")
+
+
+@pytest.mark.parametrize(
+    ("split", "error", "says"),
+    [
+        ({}, NotFoundError, "no such deployment"),
+        ({"v1": 100}, UserError, "no predictor v2, only v1"),
+        ({"v2": 95, "v3": 5}, UserError, "champion first"),
+        ({"v1": 50, "v2": 25, "v3": 25}, UserError, "two predictors"),
+    ],
+)
+def test_what_is_no_canary_is_refused_and_left_alone(split: dict, error: type, says: str) -> None:
+    world = FakeSide(rates={}, split=split)
+    with pytest.raises(error) as caught:
+        watch(world)
+    assert says in str(caught.value)
+    assert (world.split, world.acts, world.text) == (split, [], "")
+
+
+@pytest.mark.parametrize("rates", [BETTER, WORSE], ids=["better", "worse"])
+def test_killed_at_any_call_it_goes_on_to_the_same_end(rates: dict[str, Rates]) -> None:
+    """Killed after every number of calls in turn, then killed again and again: one verdict, one clean deployment."""
+    expected = "promoted" if rates is BETTER else "rolled_back"
+    for calls in itertools.count(1, 3):
+        world = side(rates, kill_after=calls, requests_per_look=400)
+        deaths = 0
+        while True:
+            try:
+                # A process that was killed does not look alive: each life has a name of its own.
+                outcome = canary(world).watch("v2")
+                break
+            except Killed:
+                deaths += 1
+                world.kill_after = calls + 7
+                if world.text:
+                    world.text = world.state.with_(holder="gone/1/0.00", heartbeat=0.0).to_json()
+            assert deaths < 200
+        assert outcome.verdict == expected
+        assert list(world.split.values()) == [100]
+        assert world.state.phase == "finished"
+        for epoch in outcome.state.epochs:  # type: ignore[union-attr]
+            total = epoch.champion.requests + epoch.challenger.requests
+            deviation = abs(epoch.challenger.requests - total * epoch.share)
+            assert deviation <= 4.5 * math.sqrt(max(total, 1) * epoch.share * (1 - epoch.share)), epoch
+        if not deaths:
+            return
+
+
+def test_the_same_epochs_and_baselines_after_a_kill() -> None:
+    world = side({"v1": Rates(wrong=0.05), "v2": Rates(wrong=0.05)}, kill_after=90, requests_per_look=50)
+    with pytest.raises(Killed):
+        watch(world)
+    before = world.state
+    world.text = before.with_(holder="gone/1/0.00", heartbeat=0.0).to_json()
+    world.kill_after = 20
+    with pytest.raises(Killed):
+        watch(world)
+    after = world.state
+    assert [e.weight for e in after.epochs][: len(before.epochs)] == [e.weight for e in before.epochs]
+    assert [e.opened for e in after.epochs][: len(before.epochs)] == [e.opened for e in before.epochs]
+    assert after.elapsed >= before.elapsed
+    assert after.epochs[0].champion.requests >= before.epochs[0].champion.requests
+
+
+def test_time_without_a_watcher_does_not_count_towards_the_deadline() -> None:
+    world = side(BETTER, kill_after=30)
+    with pytest.raises(Killed):
+        watch(world)
+    world.text = world.state.with_(holder="gone/1/0.00", heartbeat=0.0).to_json()
+    world.kill_after = -1
+    world.now += 10_000
+    assert watch(world).verdict == "promoted"
+
+
+def test_a_finished_canary_is_told_again_to_its_own_run_and_enforced() -> None:
+    """The run was killed after the rollback; its deploy step then put the challenger back."""
+    world = side(WORSE)
+    first = watch(world)
+    world.split = {"v1": 95, "v2": 5}
+    again = watch(world)
+    assert (again.verdict, again.reason) == (first.verdict, first.reason)
+    assert world.split == {"v1": 100}
+    promoted = side(BETTER)
+    watch(promoted)
+    assert watch(promoted).verdict == "promoted"
+    assert promoted.split == {"v2": 100}
+
+
+def test_another_run_begins_anew() -> None:
+    world = side(WORSE)
+    watch(world)
+    world.split = {"v1": 95, "v2": 5}
+    world.rates = BETTER
+    outcome = watch(world, run="run-2")
+    assert outcome.verdict == "promoted"
+    assert watch(world, run="run-3").verdict == "nothing_to_do"
+
+
+def test_without_run_ids_a_finished_canary_is_history() -> None:
+    world = side(BETTER)
+    assert watch(world, run="").verdict == "promoted"
+    assert watch(world, run="").verdict == "nothing_to_do"
+
+
+def test_a_weight_changed_by_somebody_else_opens_a_new_epoch() -> None:
+    world = side({"v1": Rates(wrong=0.05), "v2": Rates(wrong=0.05)}, requests_per_look=20)
+    watched = canary(world, ReleasePolicy(deadline_seconds=30.0))
+    original = world.weights
+    calls = itertools.count()
+
+    def meddled() -> dict[str, int] | None:
+        if next(calls) == 6:
+            world.split = {"v1": 40, "v2": 60}
+        return original()
+
+    world.weights = meddled  # type: ignore[method-assign]
+    outcome = watched.watch("v2")
+    assert "sample ratio" not in outcome.reason
+    assert [epoch.weight for epoch in outcome.state.epochs][:2] == [5, 5]  # type: ignore[union-attr]
+
+
+def test_a_challenger_taken_out_by_somebody_else_is_a_rollback() -> None:
+    world = side(BETTER)
+    original = world.weights
+    calls = itertools.count()
+
+    def meddled() -> dict[str, int] | None:
+        if next(calls) == 4:
+            world.split = {"v1": 100}
+        return original()
+
+    world.weights = meddled  # type: ignore[method-assign]
+    outcome = watch(world)
+    assert (outcome.verdict, outcome.serving) == ("rolled_back", "v1")
+    assert "somebody else" in outcome.reason
+
+
+def test_a_champion_taken_out_by_somebody_else_is_an_error_and_the_challenger_stays() -> None:
+    world = side(BETTER)
+    original = world.weights
+    calls = itertools.count()
+
+    def meddled() -> dict[str, int] | None:
+        if next(calls) == 4:
+            world.split = {"v2": 100}
+        return original()
+
+    world.weights = meddled  # type: ignore[method-assign]
+    with pytest.raises(ConflictError):
+        watch(world)
+    assert world.split == {"v2": 100}
+
+
+def test_counters_that_are_away_for_a_while_are_waited_for() -> None:
+    assert watch(side(BETTER, blind_looks=10)).verdict == "promoted"
+    with pytest.raises(PlatformError) as caught:
+        watch(side(BETTER, blind_looks=10_000))
+    assert "no counters for 60 s" in caught.value.message
+
+
+def test_told_to_stop_it_leaves_a_canary_that_can_be_continued() -> None:
+    world = side(BETTER)
+    stop = Waits(world)
+    looks = itertools.count()
+
+    def report(event: str, *_: object, **__: object) -> None:
+        if event == "canary.evidence" and next(looks) == 3:
+            stop.set()
+
+    watched = Canary(world, POLICY, run="run-1", stop=stop, clock=world.clock, report=report)
+    with pytest.raises(ChandleryError) as caught:
+        watched.watch("v2")
+    assert "run the same again" in caught.value.hint
+    assert world.state.phase in ("observing", "shifting")
+    assert world.state.holder == ""
+    assert watch(world).verdict == "promoted"
+
+
+def test_two_watchers_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = side(BETTER, kill_after=20)
+    with pytest.raises(Killed):
+        watch(world)
+    world.kill_after = -1
+    world.text = world.state.with_(holder="otherhost/7/1.00", heartbeat=time.time()).to_json()
+
+    class Waiting(Waits):
+        def wait(self, timeout: float | None = None) -> bool:
+            world.now += timeout or 0
+            return False
+
+    watched = Canary(
+        world, POLICY, run="run-1", stop=Waiting(world), clock=world.clock, report=lambda *_, **__: None
+    )
+    text = world.text
+    with pytest.raises(ConflictError) as caught:
+        watched.watch("v2")
+    assert "otherhost/7" in caught.value.message
+    assert world.text == text
+    # ... and one that has fallen silent is succeeded.
+    world.text = world.state.with_(heartbeat=time.time() - lease.LEASE_SECONDS - 1).to_json()
+    assert watch(world).verdict == "promoted"
+
+
+def test_a_dead_holder_on_this_machine_is_succeeded_at_once() -> None:
+    world = side(BETTER, kill_after=20)
+    with pytest.raises(Killed):
+        watch(world)
+    state = world.state.with_(heartbeat=time.time())
+    assert state.holder == lease.own_name()
+    assert lease.is_alive(state)
+    host = state.holder.split("/")[0]
+    assert not lease.is_alive(state.with_(holder=f"{host}/{2**22 + 1}/1.00"))
+    assert not lease.is_alive(state.with_(holder=""))
+    assert lease.is_alive(state.with_(holder="elsewhere/1/1.00"))
+
+
+def test_progress_tells_the_evidence_in_numbers() -> None:
+    events: list[tuple[str, dict]] = []
+    world = side(BETTER)
+    watched = Canary(
+        world,
+        POLICY,
+        run="run-1",
+        stop=Waits(world),
+        clock=world.clock,
+        report=lambda event, message, **fields: events.append((event, {"message": message, **fields})),
+    )
+    watched.watch("v2")
+    names = [name for name, _ in events]
+    assert names.count("canary.stage") == 3
+    assert names[-1] == "canary.verdict"
+    evidence = next(fields for name, fields in reversed(events) if name == "canary.evidence")
+    assert evidence["e_promote"] >= evidence["promote_threshold"] == pytest.approx(20)
+    assert set(evidence["e_rollback"]) == {"wrong", "errors", "slow"}
+    assert set(evidence["requests"]) == {"v1", "v2"}
+    assert evidence["wrong"]["v1"] > 0
