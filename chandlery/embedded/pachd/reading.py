@@ -162,7 +162,8 @@ def _search_root(pattern: str) -> str:
 
 
 def _matches(matcher: re.Pattern[str], path: str) -> bool:
-    return matcher.match(path if path == "/" else path.rstrip("/")) is not None
+    # The root is the empty path here, so that `/*` means what is in it and not itself.
+    return matcher.match(path.rstrip("/")) is not None
 
 
 def _below_match(matcher: re.Pattern[str], path: str) -> bool:
@@ -171,4 +172,4 @@ def _below_match(matcher: re.Pattern[str], path: str) -> bool:
         if matcher.match(path[:at]):
             return True
         at = path.rfind("/", 0, at)
-    return matcher.match("/") is not None
+    return False
