@@ -11,7 +11,7 @@ import sys
 
 from chandlery.errors import ChandleryError, PlatformError
 from chandlery.progress import report
-from chandlery.server.settings import Settings, from_environment
+from chandlery.server.settings import from_environment
 
 
 def main() -> int:

@@ -32,7 +32,7 @@ class Metrics:
     """
 
     def __init__(self, settings: Settings, model_version: str, queue: Callable[[], int]) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         image, _, tag = settings.image.rpartition(":")
         own = {

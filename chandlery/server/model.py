@@ -8,6 +8,7 @@ Seldon's wrapper forces on it (Python 3.11, numpy 1.26, protobuf 3.20).
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -300,9 +301,8 @@ def _seldon_error(refused: Refused) -> Exception:
     # Only inside Seldon's wrapper: an exception of its own class becomes a 400 where any other becomes a 500.
     if "seldon_core" not in sys.modules:
         return refused
-    from seldon_core.flask_utils import SeldonMicroserviceException
-
-    error: Exception = SeldonMicroserviceException(
+    module = importlib.import_module("seldon_core.flask_utils")
+    error: Exception = module.SeldonMicroserviceException(
         refused.info, status_code=refused.status, reason=refused.reason
     )
     return error

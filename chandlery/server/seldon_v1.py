@@ -126,7 +126,7 @@ def _data(document: dict[str, Any], what: str) -> tuple[np.ndarray | dict[str, A
 def _tensor(tensor: Any, what: str) -> np.ndarray:
     fields = _mapping(tensor, what)
     shape, values = fields.get("shape"), fields.get("values")
-    if not isinstance(values, list) or not is_shape(shape):
+    if not isinstance(values, list) or not isinstance(shape, list) or not is_shape(shape):
         raise Refused(400, f"{what} needs shape, a list of whole numbers, and values, a flat list of numbers")
     array = array_of(values, f"{what}.values")
     if array.ndim != 1 or array.dtype.kind not in "biuf":

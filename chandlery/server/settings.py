@@ -107,7 +107,8 @@ def _model_uri(environment: Mapping[str, str]) -> str:
     if environment.get("MODEL_URI"):
         return environment["MODEL_URI"]
     # A prepackaged server of Seldon gets the folder as a typed parameter.
-    for parameter in _json(environment, "PREDICTIVE_UNIT_PARAMETERS", []):
+    parameters = _json(environment, "PREDICTIVE_UNIT_PARAMETERS", [])
+    for parameter in parameters if isinstance(parameters, list) else []:
         if isinstance(parameter, dict) and parameter.get("name") == "model_uri" and parameter.get("value"):
             return str(parameter["value"])
     if Path(MOUNTED_MODEL).is_dir():

@@ -1,0 +1,71 @@
+"""Two small recipes for the tests of the server: a table with text, and one array."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chandlery.recipe import Column, Columns, Recipe
+
+
+class Flights(Recipe):
+    """Scalar columns of several types."""
+
+    task = "regression"
+    schema = (
+        Column("airport", "str", allowed=("HAM", "LEJ"), description="IATA code"),
+        Column("hour", "int64", minimum=0, maximum=23),
+        Column("wind", "float64", nullable=True, description="m/s"),
+        Column("delay", "float64"),
+    )
+    target = "delay"
+    objective = "mae"
+
+    def load(self, root):
+        raise NotImplementedError
+
+    def featurize(self, rows: Columns) -> np.ndarray:
+        if (rows["hour"] == 13).any():
+            raise ValueError("thirteen is bad luck")
+        wind = np.nan_to_num(rows["wind"], nan=-1.0)
+        return np.stack([rows["hour"], wind, rows["airport"] == "HAM"], axis=1).astype("float32")
+
+    def build(self, parameters, features):
+        raise NotImplementedError
+
+    def metrics(self, truth, outputs):
+        raise NotImplementedError
+
+    def answer(self, outputs: np.ndarray) -> Columns:
+        return {"minutes": outputs.sum(axis=1), "late": outputs.sum(axis=1) > 20}
+
+    def wrong(self, prediction, truth) -> bool:
+        return abs(prediction - truth) > 1
+
+
+class Scan(Recipe):
+    """One column whose rows are arrays; the answer holds text."""
+
+    task = "classification"
+    schema = (Column("pixels", "float32", (2, 2), 0, 16), Column("label", "str"))
+    target = "label"
+    classes = ("dark", "light")
+    objective = "accuracy"
+
+    def load(self, root):
+        raise NotImplementedError
+
+    def featurize(self, rows: Columns) -> np.ndarray:
+        return rows["pixels"].reshape(-1, 4)
+
+    def build(self, parameters, features):
+        raise NotImplementedError
+
+    def metrics(self, truth, outputs):
+        raise NotImplementedError
+
+    def answer(self, outputs: np.ndarray) -> Columns:
+        light = outputs.mean(axis=1) > 8
+        return {"label": np.where(light, "light", "dark"), "shares": outputs[:, :2] / 16}
+
+    def wrong(self, prediction, truth) -> bool:
+        return prediction != truth

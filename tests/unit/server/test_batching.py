@@ -1,0 +1,168 @@
+"""Protects: requests share calls of the model, each gets its own rows' answers, and a bad one fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from chandlery.errors import RecipeError
+from chandlery.server.batching import Batcher
+from chandlery.server.refusal import Refused
+
+
+class Model:
+    """Doubles x; 13 raises, 14 is refused by the recipe, and `gate` holds each call up."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[float]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, rows):
+        self.gate.wait(5)
+        x = rows["x"]
+        self.calls.append(x.tolist())
+        if 13 in x:
+            raise ValueError("bad luck\nand more")
+        if 14 in x:
+            raise RecipeError("request: 14", "expected others")
+        return {"y": 2 * x}
+
+
+def serve(model, scenario, **options):
+    settings = {"max_batch": 4, "max_wait": 0.0, "max_queue": 100, "timeout": 5.0} | options
+
+    async def main():
+        batcher = Batcher(model, **settings)
+        batcher.start()
+        try:
+            return await scenario(batcher)
+        finally:
+            model.gate.set()
+            await batcher.stop()
+
+    return asyncio.run(main())
+
+
+def ask(batcher, *values):
+    return asyncio.ensure_future(batcher.submit({"x": np.array(values, dtype=float)}))
+
+
+async def settle():
+    for _ in range(5):
+        await asyncio.sleep(0.005)
+
+
+def test_requests_that_arrive_during_a_call_share_the_next():
+    model = Model()
+
+    async def scenario(batcher):
+        model.gate.clear()
+        first = ask(batcher, 1)
+        await settle()
+        others = [ask(batcher, 2, 3), ask(batcher, 4), ask(batcher, 5, 6, 7)]
+        await settle()
+        model.gate.set()
+        return await asyncio.gather(first, *others)
+
+    answers = serve(model, scenario)
+    assert [a["y"].tolist() for a in answers] == [[2], [4, 6], [8], [10, 12, 14]]
+    assert model.calls == [[1], [2, 3, 4], [5, 6, 7]]  # 4 rows a call at most, and no request is cut
+
+
+def test_request_larger_than_a_batch_is_one_call():
+    model = Model()
+    answer = serve(model, lambda b: ask(b, *range(9)))
+    assert answer["y"].tolist() == [2 * i for i in range(9)]
+    assert len(model.calls) == 1
+
+
+def test_waiting_gathers_a_batch_and_gives_up_in_time():
+    model = Model()
+
+    async def scenario(batcher):
+        first = ask(batcher, 1)
+        await asyncio.sleep(0.02)
+        second = ask(batcher, 2)
+        return await asyncio.gather(first, second)
+
+    serve(model, scenario, max_wait=0.2)
+    assert model.calls == [[1, 2]]
+
+
+def test_bad_request_fails_alone():
+    model = Model()
+
+    async def scenario(batcher):
+        model.gate.clear()
+        first = ask(batcher, 0)
+        await settle()
+        batch = [ask(batcher, 1), ask(batcher, 13), ask(batcher, 14), ask(batcher, 2)]
+        await settle()
+        model.gate.set()
+        await first
+        return await asyncio.gather(*batch, return_exceptions=True)
+
+    good, broken, refused, also_good = serve(model, scenario)
+    assert good["y"].tolist() == [2]
+    assert also_good["y"].tolist() == [4]
+    assert (broken.status, broken.info) == (500, "the model raised ValueError: bad luck")
+    assert (refused.status, refused.info) == (400, "request: 14; expected others")
+
+
+def test_full_queue_refuses_and_slow_answer_times_out():
+    model = Model()
+
+    async def scenario(batcher):
+        model.gate.clear()
+        running = ask(batcher, 1)
+        await settle()
+        waiting = [ask(batcher, 2), ask(batcher, 3)]
+        await settle()
+        refused = await asyncio.gather(ask(batcher, 4), return_exceptions=True)
+        late = await asyncio.gather(running, *waiting, return_exceptions=True)
+        model.gate.set()
+        return refused + late
+
+    began = time.monotonic()
+    outcomes = serve(model, scenario, max_queue=2, timeout=0.2)
+    assert time.monotonic() - began < 2
+    assert [o.status for o in outcomes] == [503, 504, 504, 504]
+    assert outcomes[0].retry_after == 1
+
+
+def test_whoever_waits_at_the_stop_is_refused():
+    model = Model()
+
+    async def main():
+        batcher = Batcher(model, 4, 0.0, 100, 5.0)
+        batcher.start()
+        model.gate.clear()
+        running, waiting = ask(batcher, 1), None
+        await settle()
+        waiting = ask(batcher, 2)
+        await settle()
+        await batcher.stop()
+        running.cancel()
+        model.gate.set()
+        with pytest.raises(Refused) as refused:
+            await waiting
+        return refused.value.status
+
+    assert asyncio.run(main()) == 503
+
+
+def test_answer_of_another_length_is_our_fault():
+    async def scenario(batcher):
+        return await asyncio.gather(ask(batcher, 1, 2), return_exceptions=True)
+
+    class Short(Model):
+        def __call__(self, rows):
+            return {"y": rows["x"][:1]}
+
+    (error,) = serve(Short(), scenario)
+    assert error.status == 500
