@@ -85,6 +85,7 @@ def _document(record: RunRecord, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "tasks": record.tasks,
         "error": record.error,
+        "outputs": record.outputs,
         "summary": asdict(summary) if summary else {},
     }
 
@@ -101,13 +102,13 @@ def _summarise(record: RunRecord, seconds: float, home: Path) -> None:
         line += f", {cached} from the cache"
     print(f"\n{line}")
     summary = read_summary(record.run_id)
-    if summary is None:
-        return
+    facts = {**summary.facts, "report": summary.report} if summary else record.outputs
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for key, value in {**summary.facts, "report": summary.report}.items():
-        table.add_row(key, value)
-    console().print(table)
-    if summary.curl:
+    for key, value in facts.items():
+        table.add_row(key, str(value))
+    if facts:
+        console().print(table)
+    if summary and summary.curl:
         print(f"\n{summary.curl}")

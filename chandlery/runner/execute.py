@@ -115,10 +115,12 @@ def main(folder: Path) -> int:
     )
     runnable = components.load_component_from_file(request["package"])
     try:
-        runnable(**request["arguments"])
+        task = runnable(**request["arguments"])
     except RuntimeError as error:  # kfp's way to say that a task failed; its own event has told why
         print(f"{error}", flush=True)
         return 1
+    outputs = {name: getattr(value, "path", value) for name, value in task.outputs.items()}
+    report_silently("run.outputs", outputs=outputs)
     return 0
 
 

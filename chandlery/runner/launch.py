@@ -147,6 +147,8 @@ def _apply(record: RunRecord, events: Iterator[Event], on_event: Callable[[Event
             entry |= {"state": "cached", "seconds": 0.0}
         elif kind == "task.skipped":
             entry |= {"state": "skipped"}
+        elif kind == "run.outputs":
+            record = replace(record, outputs=event["outputs"])
         elif kind == "step.failed":
             record = replace(record, error=[event["error"], event["hint"]])
         if entry and task:

@@ -33,6 +33,7 @@ class RunRecord:
         process: the executing process group, to clean up after a kill.
         tasks: state and seconds by task name, in order of execution.
         error: message and hint of the step that failed.
+        outputs: values, and paths of artifacts, that the package itself puts out.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class RunRecord:
     process: ProcessId | None = None
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: list[str] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
 
 
 def runs_root(home: Path) -> Path:

@@ -73,6 +73,7 @@ def train_and_deploy(
             dataset=data.outputs["dataset"],
             recipe=recipe,
             parameters=search.outputs["best_parameters"],
+            experiment=search.outputs["experiment_name"],
             seed=seed,
         )
         evaluated = add("evaluate_model", dataset=data.outputs["dataset"], model=trained.outputs["model"])

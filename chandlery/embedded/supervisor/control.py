@@ -16,6 +16,7 @@ from chandlery.errors import DeadlineError, PlatformError
 
 START_DEADLINE = 90.0  # seconds; MLflow alone takes several to import
 STOP_DEADLINE = 60.0
+MOST_STARTS = 3  # of a supervisor within one `up`
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,12 @@ def up(
     state = folder(root)
     limit = time.monotonic() + deadline
     seen: set[str] = set()
+    starts = 0
     while True:
         if not running(root):
+            starts += 1
+            if starts > MOST_STARTS:
+                raise PlatformError(f"the supervisor ends at once: {_last_line(state)}", f"see {_log(state)}")
             _start(root)
         current = states(root)
         for service in current:
@@ -123,9 +128,16 @@ def _start(root: Path) -> None:
         if child.poll() is not None:
             if child.returncode == 0:
                 return  # another one holds the home: the caller looks again
-            tail = (state / "logs" / "supervisor.log").read_text(encoding="utf-8", errors="replace").strip()
-            last = tail.splitlines()[-1] if tail else "no output"
-            raise PlatformError(f"the supervisor ended: {last}", f"see {state / 'logs' / 'supervisor.log'}")
+            raise PlatformError(f"the supervisor ended: {_last_line(state)}", f"see {_log(state)}")
         if time.monotonic() > limit:
-            raise PlatformError("the supervisor did not start", f"see {state / 'logs' / 'supervisor.log'}")
+            raise PlatformError("the supervisor did not start", f"see {_log(state)}")
         time.sleep(0.02)
+
+
+def _log(state: Path) -> Path:
+    return state / "logs" / "supervisor.log"
+
+
+def _last_line(state: Path) -> str:
+    lines = _log(state).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no output"

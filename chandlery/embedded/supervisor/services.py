@@ -34,16 +34,17 @@ class Service:
 
 def services(home: Path, ports: Mapping[str, int]) -> list[Service]:
     """Return the platform's services for a home folder and its remembered ports."""
-    from chandlery.registry.server import server_command, server_environment
+    from chandlery.registry.server import start_server_command
 
     mlflow, gateway = ports["mlflow"], ports["gateway"]
+    command, environment = start_server_command(home, mlflow)
     python = [sys.executable, "-m"]
     return [
         Service(
             "mlflow",
-            server_command(home, mlflow),
+            command,
             lambda: http_ready(mlflow, "/health"),
-            environment=server_environment(home),
+            environment=environment,
         ),
         Service(
             "gateway",
