@@ -365,6 +365,9 @@ def _import(source: Path, entry: str, digest: str, reference: str) -> types.Modu
         parent.__path__ = [str(source)]
         sys.modules[package] = parent
     name = ".".join([package, *Path(entry).with_suffix("").parts])
+    # Python tells stale bytecode by size and second of change only: a recipe edited and run at once could run as it
+    # was, under the new digest. And a folder that we only read from, a model package above all, stays as it is.
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         return importlib.import_module(name)
     except Exception as error:
@@ -372,6 +375,8 @@ def _import(source: Path, entry: str, digest: str, reference: str) -> types.Modu
         raise RecipeError(
             f"recipe {reference!r} cannot be loaded: {type(error).__name__}: {error}", f"see {source / entry}"
         ) from error
+    finally:
+        sys.dont_write_bytecode = writes
 
 
 def _check(recipe: Recipe, reference: str) -> None:
