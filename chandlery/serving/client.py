@@ -6,6 +6,7 @@ it reaches the predictor that answered.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import shlex
 import threading
@@ -191,23 +192,19 @@ class Endpoint:
             if connection is None:
                 connection = self._wire.connect(self._deadline)
             try:
-                connection.request("POST", path, body, dict(headers))
+                # Who refuses a body for its size closes before all of it is sent; the answer is there all the same.
+                with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                    connection.request("POST", path, body, dict(headers))
                 response = connection.getresponse()
                 content = response.read()
             except TimeoutError as error:
                 self._drop(connection)
-                raise DeadlineError(
-                    f"{self._wire.origin}{path}: no answer within {self._deadline:g} s",
-                    "is the model overloaded? `chandlery status` tells",
-                ) from error
+                raise self._wire.late(path, self._deadline) from error
             except (OSError, http.client.HTTPException) as error:
                 self._drop(connection)
                 if reused:
                     continue
-                raise ServingError(
-                    f"the gateway at {self._wire.origin} cannot be reached: {error or type(error).__name__}",
-                    "start the platform with `chandlery up`, or set CHANDLERY_GATEWAY",
-                ) from error
+                raise self._wire.unreachable(error) from error
             self._local.connection = connection
             return response.status, {k.lower(): v for k, v in response.getheaders()}, content
         raise AssertionError("unreachable: a fresh connection either answers or raises")
@@ -287,15 +284,9 @@ class AsyncEndpoint:
                 content = await response.read()
                 return response.status, {k.lower(): v for k, v in response.headers.items()}, content
         except TimeoutError as error:
-            raise DeadlineError(
-                f"{self._wire.origin}{path}: no answer within {self._deadline:g} s",
-                "is the model overloaded? `chandlery status` tells",
-            ) from error
+            raise self._wire.late(path, self._deadline) from error
         except aiohttp.ClientError as error:
-            raise ServingError(
-                f"the gateway at {self._wire.origin} cannot be reached: {error or type(error).__name__}",
-                "start the platform with `chandlery up`, or set CHANDLERY_GATEWAY",
-            ) from error
+            raise self._wire.unreachable(error) from error
 
 
 def curl_line(
@@ -336,6 +327,18 @@ class _Wire:
     def connect(self, deadline: float) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         return kind(self._host, self._port, timeout=deadline)
+
+    def unreachable(self, error: Exception) -> ServingError:
+        return ServingError(
+            f"the gateway at {self.origin} cannot be reached: {error or type(error).__name__}",
+            "start the platform with `chandlery up`, or set CHANDLERY_GATEWAY",
+        )
+
+    def late(self, path: str, deadline: float) -> DeadlineError:
+        return DeadlineError(
+            f"{self.origin}{path}: no answer within {deadline:g} s",
+            "is the model overloaded? `chandlery status` tells",
+        )
 
     def headers(self, request_id: str, route: str) -> dict[str, str]:
         headers = {
