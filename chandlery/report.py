@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PALETTE = ("#2b5c8a", "#d1603d", "#3a8f6b", "#8a5a9e", "#c29b2b", "#5f6b76")
 GOOD, BAD, NEUTRAL = "#2f7d4f", "#b3382c", "#5f6b76"
 
+LONGEST_OPEN_CODE = 12  # lines of a document that are shown without a click
+
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1c2530; background: #f4f6f8; margin: 0; }
@@ -42,6 +44,8 @@ svg { max-width: 100%; height: auto; display: block; margin: 4px auto; }
 pre { background: #f4f6f8; border-radius: 6px; padding: 10px 12px; overflow-x: auto; font-size: 13px; }
 details { margin: 22px 0 0; }
 summary { font-size: 19px; font-weight: 600; margin: 0 0 10px; cursor: pointer; }
+summary.small { font-size: 14px; font-weight: 400; color: #56626e; }
+section details { margin: 0; }
 footer { color: #56626e; font-size: 13px; }
 code { font-size: 13px; }
 """
@@ -85,8 +89,11 @@ class Report:
         return self
 
     def code(self, heading: str, text: str) -> Report:
-        """Add preformatted text: a command, a document."""
-        self._section(heading, f"<pre>{escape(text)}</pre>")
+        """Add preformatted text: a command, a document; a long one is folded."""
+        inner = f"<pre>{escape(text)}</pre>"
+        if text.count("\n") > LONGEST_OPEN_CODE:
+            inner = f"<details><summary class='small'>show {text.count(chr(10)) + 1} lines</summary>{inner}</details>"
+        self._section(heading, inner)
         return self
 
     def figure(self, heading: str, figure: Figure, caption: str = "") -> Report:
