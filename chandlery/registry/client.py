@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DEADLINE_SECONDS = 20.0  # how long a call is repeated while the server does not answer
+ANSWER_SECONDS = 10.0  # how long one request waits for its answer
 PAUSE_SECONDS = 0.5
 
 # MLflow's own retries are switched off: `call` repeats, with a deadline over all tries. Telemetry goes nowhere.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(int(ANSWER_SECONDS)),
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

@@ -45,7 +45,11 @@ class Reader:
                 "use http://host:port or https://host",
             )
         self._http = httpx.Client(
-            base_url=self.address, headers=_headers(), auth=_auth(), verify=_verify(), timeout=10.0
+            base_url=self.address,
+            headers=_headers(),
+            auth=_auth(),
+            verify=_verify(),
+            timeout=limits.ANSWER_SECONDS,
         )
 
     def __enter__(self) -> Reader:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 from chandlery.platform import endpoints
 from chandlery.provenance import Provenance
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 KEY_TAG = "chandlery.key"
 DATASET_SOURCE_TYPE = "pachyderm"
 EXPERIMENT = "chandlery"
+KEY_CHARACTERS = " /@:=,"  # kept as they are; quotes cannot be searched for
 BATCH = 100  # parameters a request; MLflow's own limit
 
 RUN_VARIABLE = "MLFLOW_RUN_ID"  # set by the pipeline platform when it has made a run for this task
@@ -69,6 +71,7 @@ def run(name: str, *, key: str, record: Provenance, tags: Mapping[str, str] | No
         yield _NoRun()
         return
     client = open_client()
+    key = quote(key, safe=KEY_CHARACTERS)
     labels = {**record.metadata(), KEY_TAG: key, **(tags or {})}
     adopted = os.environ.get(RUN_VARIABLE, "")
     run_id = adopted or _find(client, key) or _create(client, name, labels)

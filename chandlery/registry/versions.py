@@ -216,4 +216,8 @@ def from_api(entry: dict[str, Any]) -> VersionInfo:
 
 
 def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    # MLflow's filters have no escapes, but take either kind of quote.
+    mark = '"' if "'" in text else "'"
+    if mark in text:
+        raise UserError(f"{text!r} has both kinds of quotes", "MLflow cannot search for it: use another name")
+    return mark + text + mark

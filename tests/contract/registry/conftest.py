@@ -99,31 +99,52 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def session_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the server that most tests share."""
+def session_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | str]:
+    """The server that most tests share, or the address of the real one."""
     if given := os.environ.get(ADDRESS_VARIABLE):
         yield given
         return
     server = Server(tmp_path_factory.mktemp("mlflow-home"))
     server.start()
-    yield server.address
-    server.kill()
-
-
-@pytest.fixture
-def mlflow(session_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The shared server, configured as the endpoint of this test's own home."""
-    configure(monkeypatch, tmp_path, session_server)
-    return session_server
-
-
-@pytest.fixture
-def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server of this test alone, to be killed; not started yet."""
-    server = Server(tmp_path / "server")
-    configure(monkeypatch, tmp_path, server.address)
     yield server
     server.kill()
+
+
+@pytest.fixture
+def mlflow(session_server: Server | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The shared server, configured as the endpoint of this test's own home."""
+    address = session_server if isinstance(session_server, str) else session_server.address
+    configure(monkeypatch, tmp_path, address)
+    return address
+
+
+@pytest.fixture
+def store(session_server: Server | str, mlflow: str) -> Path:
+    """Folder in which the shared server keeps artifacts."""
+    if isinstance(session_server, str):
+        pytest.skip("the artifacts of a real server are not ours to damage")
+    return session_server.home / "mlflow" / "artifacts"
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that the tests of a module may kill and start again; each finds it running."""
+    server = Server(tmp_path_factory.mktemp("fragile"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def point_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Make an address the MLflow endpoint of this test's own home."""
+    return lambda address: configure(monkeypatch, tmp_path, address)
+
+
+@pytest.fixture
+def free() -> Callable[[], int]:
+    """Find a port on which nobody listens."""
+    return free_port
 
 
 def configure(monkeypatch: pytest.MonkeyPatch, home: Path, address: str) -> None:
