@@ -81,8 +81,14 @@ class Controller:
             if not _owner_uid(trial):
                 continue  # not one of ours
             owned.setdefault(_owner_uid(trial), []).append(trial)
+        alive = {experiment["metadata"]["uid"] for experiment in self._experiments.documents()}
+        for uid, trials in owned.items():
+            if uid not in alive:
+                # Their Experiment was deleted. First of all, as a new one of the same name uses the same names.
+                for trial in trials:
+                    self._discard(trial)
         for experiment in self._experiments.documents():
-            trials = sorted(owned.pop(experiment["metadata"]["uid"], []), key=_index)
+            trials = sorted(owned.get(experiment["metadata"]["uid"], []), key=_index)
             try:
                 self._reconcile(experiment, trials)
             except (ConflictError, NotFoundError):
@@ -92,9 +98,6 @@ class Controller:
             except Exception as error:  # one bad Experiment must not stop the others
                 traceback.print_exc()
                 self._give_up(experiment, trials, error)
-        for trials in owned.values():
-            for trial in trials:  # their Experiment was deleted
-                self._discard(trial)
 
     def end_all(self) -> None:
         """End every process; their trials stay unfinished and are run again by the next controller."""
@@ -216,9 +219,16 @@ class Controller:
                 **({"earlyStoppingRules": metrics.rules_to_katib(rules)} if rules else {}),
             },
         }
+        self._command(document, self._folder)  # what cannot run is refused before there is a Trial
         trial = self._store.apply(document, owner=OWNER)
         self._trials.put(trial)
         return trial
+
+    def _command(self, trial: Document, folder: Path) -> template.Command:
+        spec = trial["spec"]
+        return template.command(
+            spec["runSpec"], spec["primaryContainerName"], spec["metricsCollector"], folder
+        )
 
     def _rules(self, experiment: Document, trials: Sequence[Document]) -> list[metrics.Rule]:
         stopping = experiment["spec"].get("earlyStopping")
@@ -257,14 +267,7 @@ class Controller:
         elif process.attempts >= MAX_ATTEMPTS:
             _conclude(after, "Failed", "TrialFailed", f"its process was killed {process.attempts} times")
         else:
-            process.start(
-                template.command(
-                    trial["spec"]["runSpec"],
-                    trial["spec"]["primaryContainerName"],
-                    trial["spec"]["metricsCollector"],
-                    process.folder,
-                )
-            )
+            process.start(self._command(trial, process.folder))
             status.set_condition(after, "Running", "TrialRunning", "Trial is running")
         return self._write(trial, after)
 
@@ -292,6 +295,7 @@ class Controller:
         process.end()
         self._processes.pop(trial["metadata"]["uid"], None)
         self._store.delete(TRIAL, trial["metadata"]["name"], trial["metadata"]["namespace"])
+        self._trials.drop(trial)
 
     def _write(self, trial: Document, after: Document) -> Document:
         if after != trial.get("status"):
@@ -337,6 +341,9 @@ class _Cache:
     def put(self, document: Document) -> None:
         self._documents[_key(document)] = document
 
+    def drop(self, document: Document) -> None:
+        self._documents.pop(_key(document), None)
+
     def refresh(self) -> None:
         try:
             self._read()
@@ -347,7 +354,7 @@ class _Cache:
     def _read(self) -> None:
         for event in self._store.watch(self._kind, "", since=self._since, deadline=0):
             if event.type == "DELETED":
-                self._documents.pop(_key(event.document), None)
+                self.drop(event.document)
             else:
                 self.put(event.document)
             version = event.document["metadata"]["resourceVersion"]

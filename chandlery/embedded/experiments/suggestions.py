@@ -75,9 +75,11 @@ def make_suggester(document: Mapping[str, Any]) -> Suggester:
         raise InvalidDocumentError(f"unknown algorithm {name!r}", f"valid here: {', '.join(ALGORITHMS)}")
     space = dimensions(spec["parameters"])
     settings = _settings(name, settings_of(spec["algorithm"]))
+    maximise = spec["objective"]["type"] == "maximize"
+    if name == "sobol":
+        return _Optuna(name, space, 0, maximise, settings)  # one sequence, the same for everybody
     # Without random_state the search differs from Experiment to Experiment, yet stays one search over restarts.
     seed = int(settings.pop("random_state", _hash(document["metadata"]["uid"])))
-    maximise = spec["objective"]["type"] == "maximize"
     if name == "grid":
         return _Grid(space, seed)
     if name == "tpe":

@@ -75,7 +75,16 @@ def make_experiment(tmp_path: Path) -> Callable[..., dict[str, Any]]:
                 "trialTemplate": {
                     "primaryContainerName": "training-container",
                     "trialParameters": [{"name": "ex", "reference": "x"}, {"name": "why", "reference": "y"}],
-                    "trialSpec": job([sys.executable, "-I", "-S", str(program), "${trialParameters.ex}", "${trialParameters.why}"]),
+                    "trialSpec": job(
+                        [
+                            sys.executable,
+                            "-I",
+                            "-S",
+                            str(program),
+                            "${trialParameters.ex}",
+                            "${trialParameters.why}",
+                        ]
+                    ),
                 },
                 **spec,
             },
@@ -97,7 +106,9 @@ def job(command: list[str], **spec: Any) -> dict[str, Any]:
 def wait_for(store: EmbeddedStore) -> Callable[..., dict[str, Any]]:
     """Returns a function that waits until an Experiment meets a condition, and returns it then."""
 
-    def wait(name: str = "search", until: Callable[[dict[str, Any]], Any] | None = None, seconds: float = 30) -> dict[str, Any]:
+    def wait(
+        name: str = "search", until: Callable[[dict[str, Any]], Any] | None = None, seconds: float = 30
+    ) -> dict[str, Any]:
         from chandlery.embedded.experiments.status import TERMINAL_EXPERIMENT, is_set
 
         deadline = time.monotonic() + seconds
