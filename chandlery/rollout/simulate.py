@@ -1,0 +1,402 @@
+"""Simulated canaries: our decisions beside those of the field, on the same traffic, thousands of runs at once.
+
+The setting of the published table: 600 requests a minute, a challenger at 10 %, base rate of bad events 1 %, looked
+at every minute for two hours. `ratio` is the challenger's rate of bad events over the champion's: 1 is a good
+challenger, the margin (2) and above are bad ones.
+
+    python -m chandlery.rollout.simulate            prints the table
+    python -m chandlery.rollout.simulate FIGURE.svg draws it
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from chandlery.rollout import evalue, srm
+
+Counts = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+RATIOS = (1.0, 1.5, 2.0, 3.0, 5.0)
+NEVER = -1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The world that is simulated.
+
+    Attributes:
+        per_minute: requests a minute, both variants.
+        share: the challenger's share of traffic.
+        base: the champion's rate of bad events.
+        minutes: horizon.
+        runs: number of simulated canaries.
+    """
+
+    per_minute: int = 600
+    share: float = 0.10
+    base: float = 0.01
+    minutes: int = 120
+    runs: int = 4000
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Counts per minute, shape (runs, minutes): requests and bad events of challenger and champion."""
+
+    requests: Counts
+    bad: Counts
+    champion_requests: Counts
+    champion_bad: Counts
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a policy decided in each run.
+
+    Attributes:
+        rolled_back: minute of the rollback (from 1), or -1; shape (runs,).
+        promoted: minute of the promotion, or -1.
+    """
+
+    rolled_back: Counts
+    promoted: Counts
+
+    @property
+    def rollback_rate(self) -> float:
+        """Share of runs that ended in a rollback."""
+        return float(np.mean(self.rolled_back > 0))
+
+    @property
+    def promotion_rate(self) -> float:
+        """Share of runs that ended in a promotion."""
+        return float(np.mean(self.promoted > 0))
+
+    @property
+    def median_minutes(self) -> float:
+        """Median minute of the decision, over runs that were decided; NaN when none was."""
+        decided = np.maximum(self.rolled_back, self.promoted)
+        return float(np.median(decided[decided > 0])) if (decided > 0).any() else math.nan
+
+
+Policy = Callable[[Traffic, Setting], Result]
+
+
+def traffic(setting: Setting, ratio: float, seed: int, share: Floats | float | None = None) -> Traffic:
+    """Draw counts: each request goes to the challenger with the share, and is bad with its variant's rate.
+
+    Args:
+        setting: the world.
+        ratio: rate ratio of the challenger.
+        seed: of the draw.
+        share: share by run and minute, when it is not constant.
+    """
+    generator = np.random.default_rng(seed)
+    shape = (setting.runs, setting.minutes)
+    requests = generator.binomial(setting.per_minute, setting.share if share is None else share, shape)
+    others = setting.per_minute - requests
+    return Traffic(
+        requests=requests,
+        bad=generator.binomial(requests, min(1.0, setting.base * ratio)),
+        champion_requests=others,
+        champion_bad=generator.binomial(others, setting.base),
+    )
+
+
+def e_processes(alpha: float = 0.05, beta: float = 0.05, margin: float = 2.0) -> Policy:
+    """Return our policy at a constant weight: two e-processes, looked at every minute."""
+
+    def decide(counts: Traffic, setting: Setting) -> Result:
+        bad = np.cumsum(counts.bad, axis=1)
+        total = bad + np.cumsum(counts.champion_bad, axis=1)
+        against = evalue.log_rollback(bad, total, setting.share) >= math.log(1 / alpha)
+        in_favour = evalue.log_promote(bad, total, setting.share, margin) >= math.log(1 / beta)
+        return first(against, in_favour)
+
+    return decide
+
+
+def flagger(limit: float, threshold: int = 5) -> Policy:
+    """Return a policy as Flagger's: a fixed success rate per minute; `threshold` failed or passed checks decide.
+
+    Args:
+        limit: success rate below which a check fails.
+        threshold: checks that decide.
+    """
+
+    def decide(counts: Traffic, setting: Setting) -> Result:
+        del setting
+        with np.errstate(invalid="ignore", divide="ignore"):
+            success = 1 - counts.bad / counts.requests
+        failed = np.cumsum(success < limit, axis=1)
+        passed = np.cumsum(~(success < limit), axis=1)
+        return first(failed >= threshold, passed >= threshold)
+
+    return decide
+
+
+def z_test(alpha: float = 0.05, every: int = 1, at_end: bool = False) -> Policy:
+    """Return a one-sided two-proportion z-test: looked at again and again, or once at the horizon."""
+
+    def decide(counts: Traffic, setting: Setting) -> Result:
+        del setting
+        score = z_score(counts)
+        alarm = score >= ndtri(1 - alpha)
+        minutes = np.arange(1, alarm.shape[1] + 1)
+        looked = minutes == alarm.shape[1] if at_end else minutes % every == 0
+        alarm = alarm & looked
+        end = np.zeros_like(alarm)
+        end[:, -1] = True  # what has not alarmed by the horizon is promoted
+        return first(alarm, end)
+
+    return decide
+
+
+def kayenta(tolerance: float = 0.25, confidence: float = 0.98, points: int = 50, every: int = 0) -> Policy:
+    """Return Kayenta's Mann-Whitney judgement of the per-minute rates: once after `points` minutes, or repeatedly.
+
+    High when the confidence interval of the location shift lies above `tolerance` times its estimate, as in
+    Spinnaker's MannWhitneyClassifier.
+
+    Args:
+        tolerance: fraction of the estimate.
+        confidence: of the two-sided interval.
+        points: minutes judged together, when once.
+        every: judge after each so many minutes, all minutes so far; 0: once.
+    """
+
+    def decide(counts: Traffic, setting: Setting) -> Result:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rate = np.nan_to_num(counts.bad / counts.requests)
+        champion_rate = counts.champion_bad / counts.champion_requests
+        looks = range(every, setting.minutes + 1, every) if every else (points,)
+        alarm = np.zeros(counts.bad.shape, dtype=bool)
+        end = np.zeros_like(alarm)
+        for minute in looks:
+            low, estimate = _shift(rate[:, :minute], champion_rate[:, :minute], confidence)
+            alarm[:, minute - 1] = low > tolerance * np.abs(estimate)
+        end[:, (looks[-1]) - 1] = True
+        return first(alarm, end)
+
+    return decide
+
+
+def z_score(counts: Traffic) -> Floats:
+    """Return the pooled two-proportion z statistic of the counts so far, positive when the challenger is worse."""
+    a, n = np.cumsum(counts.bad, axis=1), np.cumsum(counts.requests, axis=1)
+    b, m = np.cumsum(counts.champion_bad, axis=1), np.cumsum(counts.champion_requests, axis=1)
+    pooled = (a + b) / (n + m)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        score = (a / n - b / m) / np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    return np.asarray(np.nan_to_num(score))
+
+
+def first(against: Flags, in_favour: Flags) -> Result:
+    """Return the first decision of each run; a rollback goes first where both come at once."""
+    minute_against = np.where(against.any(axis=1), against.argmax(axis=1) + 1, 10**9)
+    minute_for = np.where(in_favour.any(axis=1), in_favour.argmax(axis=1) + 1, 10**9)
+    back = (minute_against <= minute_for) & (minute_against < 10**9)
+    forth = ~back & (minute_for < 10**9)
+    return Result(np.where(back, minute_against, NEVER), np.where(forth, minute_for, NEVER))
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A walk through weights, as the loop does it.
+
+    Attributes:
+        weights: percent, without the final 100.
+        minimum: judged answers of the challenger at each weight.
+        alpha: rollback budget.
+        beta: promotion budget.
+        margin: rate ratio to exclude.
+        srm_alpha: budget of the sample-ratio checks of requests and labels; 0: not made.
+    """
+
+    weights: tuple[int, ...] = (5, 25, 50)
+    minimum: int = 300
+    alpha: float = 0.05
+    beta: float = 0.05
+    margin: float = 2.0
+    srm_alpha: float = 0.001
+
+
+@dataclass(frozen=True)
+class WalkResult:
+    """What a walk decided: minutes as in `Result`, and where the sample-ratio check alarmed."""
+
+    rolled_back: Counts
+    promoted: Counts
+    mismatched: Counts
+
+
+def walk(
+    plan: Walk, setting: Setting, ratio: float, seed: int, *, label_delay: float = 0.0, grace: int = 0
+) -> WalkResult:
+    """Simulate walks through the weights, all runs at once, looked at after every minute.
+
+    Args:
+        plan: the weights and budgets.
+        setting: the world; its share is not used.
+        ratio: rate ratio of the challenger.
+        seed: of the draw.
+        label_delay: mean of the geometric delay after which an answer is judged, minutes; 0: at once.
+        grace: minutes after a weight change whose labels are dropped.
+    """
+    generator = np.random.default_rng(seed)
+    runs = setting.runs
+    weights = np.array(plan.weights) / 100
+    rates = np.array([[min(1.0, setting.base * ratio)], [setting.base]])  # challenger, champion
+    stage, since = np.zeros(runs, dtype=int), np.zeros(runs, dtype=int)
+    # Of the epoch under way, challenger and champion: requests, judged answers, bad ones among these.
+    requests, judged, bad = (np.zeros((2, runs), dtype=int) for _ in range(3))
+    pending_good, pending_bad = np.zeros((2, runs), dtype=int), np.zeros((2, runs), dtype=int)
+    past, now = np.zeros((4, runs)), np.zeros((4, runs))  # log e-values of the epochs before, and of this one
+    proven = np.zeros(runs, dtype=bool)
+    ended = np.full((3, runs), NEVER)
+    known = 1.0 / (1.0 + label_delay)
+    limit = math.log(2 / plan.srm_alpha) if plan.srm_alpha else math.inf
+    for minute in range(1, setting.minutes + 1):
+        live = (ended == NEVER).all(axis=0)
+        if not live.any():
+            break
+        share = weights[stage]
+        own = generator.binomial(setting.per_minute, share)
+        arrived = np.stack([own, setting.per_minute - own])
+        spoilt = generator.binomial(arrived, rates)
+        pending_bad, pending_good = pending_bad + spoilt, pending_good + arrived - spoilt
+        shown_bad, shown_good = (
+            generator.binomial(pending_bad, known),
+            generator.binomial(pending_good, known),
+        )
+        pending_bad, pending_good = pending_bad - shown_bad, pending_good - shown_good
+        clean = since >= grace
+        since += 1
+        requests += arrived
+        judged += (shown_bad + shown_good) * clean
+        bad += shown_bad * clean
+        now[:, live] = _walk_evidence(
+            requests[:, live], judged[:, live], bad[:, live], share[live], plan.margin
+        )
+        against, in_favour, mismatch, label_mismatch = past + now
+        proven |= in_favour >= math.log(1 / plan.beta)
+        unequal = live & (np.maximum(mismatch, label_mismatch) >= limit)
+        back = live & ~unequal & (against >= math.log(1 / plan.alpha))
+        held = (judged[0] >= plan.minimum) & (against <= math.log(1 / plan.alpha) / 2)
+        last = stage == len(weights) - 1
+        forth = live & ~unequal & ~back & held & last & proven
+        for index, which in enumerate((back, forth, unequal)):
+            ended[index][which] = minute
+        shift = live & ~unequal & ~back & held & ~last
+        past[:, shift] += now[:, shift]
+        for counter in (requests, judged, bad):
+            counter[:, shift] = 0
+        since[shift] = 0
+        stage[shift] += 1
+    return WalkResult(*ended)
+
+
+def _walk_evidence(requests: Counts, judged: Counts, bad: Counts, share: Floats, margin: float) -> Floats:
+    return np.stack(
+        [
+            evalue.log_rollback(bad[0], bad.sum(axis=0), share),
+            evalue.log_promote(bad[0], bad.sum(axis=0), share, margin),
+            srm.log_mismatch(requests[0], requests.sum(axis=0), share),
+            srm.log_mismatch(judged[0], judged.sum(axis=0), share),
+        ]
+    )
+
+
+def sessions(setting: Setting, ratio: float, seed: int, mean_length: float) -> Traffic:
+    """Draw traffic whose requests are not independent: bad events come in bursts of one session.
+
+    Each session lies with one variant, as a sticky user does, and its requests are all bad or all good.
+
+    Args:
+        setting: the world; `per_minute` requests on average.
+        ratio: rate ratio of the challenger.
+        seed: of the draw.
+        mean_length: mean number of requests of a session, geometric.
+    """
+    generator = np.random.default_rng(seed)
+    shape = (setting.runs, setting.minutes)
+    count = round(setting.per_minute / mean_length)
+    own = generator.binomial(count, setting.share, shape)
+    theirs = count - own
+
+    def lengths(number: Counts) -> Counts:
+        # A sum of geometric lengths: at least one request each, negative binomial above that.
+        extra = generator.negative_binomial(np.maximum(number, 1), 1 / mean_length)
+        return np.asarray(np.where(number > 0, number + extra, 0))
+
+    bad_own = generator.binomial(own, min(1.0, setting.base * ratio))
+    bad_theirs = generator.binomial(theirs, setting.base)
+    bad, champion_bad = lengths(bad_own), lengths(bad_theirs)
+    return Traffic(
+        requests=bad + lengths(own - bad_own),
+        bad=bad,
+        champion_requests=champion_bad + lengths(theirs - bad_theirs),
+        champion_bad=champion_bad,
+    )
+
+
+def policies() -> dict[str, tuple[Policy, int]]:
+    """Return the policies of the table by name, each with the number of runs it is worth simulating."""
+    return {
+        "Flagger, limit 98 %": (flagger(0.98), 4000),
+        "Flagger, limit 99 %": (flagger(0.99), 4000),
+        "z-test, every minute": (z_test(), 4000),
+        "z-test, once at 120 min": (z_test(at_end=True), 4000),
+        "Kayenta, once at 50 min": (kayenta(), 300),
+        "Kayenta, every 10 min": (kayenta(every=10), 300),
+        "e-processes, margin 2": (e_processes(), 4000),
+    }
+
+
+def table(seed: int = 0, ratios: tuple[float, ...] = RATIOS) -> dict[str, dict[float, Result]]:
+    """Return the results of every policy at every rate ratio."""
+    found: dict[str, dict[float, Result]] = {}
+    for name, (policy, runs) in policies().items():
+        setting = Setting(runs=runs)
+        found[name] = {
+            ratio: policy(traffic(setting, ratio, seed + index), setting)
+            for index, ratio in enumerate(ratios)
+        }
+    return found
+
+
+def _shift(one: Floats, other: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Return the lower end of the Hodges-Lehmann interval of `one - other`, and the estimate, for each run."""
+    n, m = one.shape[1], other.shape[1]
+    differences = np.sort((one[:, :, None] - other[:, None, :]).reshape(one.shape[0], n * m), axis=1)
+    spread = float(ndtri((1 + confidence) / 2)) * math.sqrt(n * m * (n + m + 1) / 12)
+    rank = max(0, math.floor(n * m / 2 - spread))
+    return differences[:, rank], np.median(differences, axis=1)
+
+
+def _main(arguments: list[str]) -> None:
+    results = table()
+    print("| P(rollback) / P(promotion), median minutes | " + " | ".join(f"r={r:g}" for r in RATIOS) + " |")
+    print("|---" * (1 + len(RATIOS)) + "|")
+    for name, row in results.items():
+        cells = [
+            f"{r.rollback_rate:.3f}/{r.promotion_rate:.3f} ({r.median_minutes:.0f})" for r in row.values()
+        ]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+    if arguments:
+        from chandlery.rollout.figure import draw
+
+        draw(results, arguments[0])
+
+
+if __name__ == "__main__":
+    import sys
+
+    _main(sys.argv[1:])
