@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from hashlib import blake2b
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pachyderm_sdk.api import pfs
@@ -73,6 +74,7 @@ def shown(client, commit):
     return found
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40,
     deadline=None,
