@@ -13,6 +13,7 @@ from chandlery.report import BAD, PALETTE, Report, axes
 
 FINDINGS_SHOWN = 100
 PLOTS = 4
+BARS = 20  # distinct values up to which each has a bar of its own
 
 
 def failed_report(title: str, reason: str, record: Provenance) -> Report:
@@ -103,14 +104,17 @@ def _plots(page: Report, recipe: Recipe, known: list[tuple[Column, np.ndarray]])
         return
     figure, grid = axes(height=2.6, columns=min(PLOTS, len(numeric)))
     for ax, (column, numbers) in zip(grid, numeric, strict=False):
-        values = np.unique(numbers)
-        if len(values) <= 20:
-            ax.bar([f"{value:g}" for value in values], [int((numbers == value).sum()) for value in values])
+        values, counts = np.unique(numbers, return_counts=True)
+        if len(values) <= BARS:
+            places = range(len(values))
+            ax.bar(places, counts, color=PALETTE[0])
+            ax.set_xticks(places, [f"{value:g}" for value in values], fontsize="small")
         else:
             ax.hist(numbers, bins=30, color=PALETTE[0])
         for limit in (column.minimum, column.maximum):
-            if limit is not None and len(values) > 20:
+            if limit is not None and len(values) > BARS:
                 ax.axvline(limit, color=BAD, linewidth=1, linestyle="--")
         ax.set_title(column.name)
     grid[0].set_ylabel("values")
-    page.figure("Distributions", figure, "Dashed: the limits of the schema.")
+    dashed = any(len(ax.lines) for ax in grid)
+    page.figure("Distributions", figure, "Dashed: the limits of the schema." if dashed else "")

@@ -1,0 +1,67 @@
+"""A home for every test, and components run as processes, from their functions, as `kfp.local` does."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in (
+        "CHANDLERY_DATA",
+        "CHANDLERY_ARTIFACTS",
+        "CHANDLERY_RUN_ID",
+        "CHANDLERY_TASK",
+        "MLFLOW_TRACKING_URI",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "home"
+    monkeypatch.setenv("CHANDLERY_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Return a function that runs a data component in a one-task pipeline and raises when it fails."""
+    from kfp import dsl, local
+
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(tmp_path / "outputs"),
+        raise_on_error=True,
+    )
+
+    def run(name: str, dataset: str = "", metadata: dict[str, str] | None = None, **arguments: Any) -> Any:
+        component = load(name)
+
+        # No return annotation: kfp would read it as an output.
+        @dsl.pipeline(name=name.replace("_", "-"))
+        def pipeline():  # type: ignore[no-untyped-def]
+            inputs = dict(arguments)
+            if dataset:
+                inputs["dataset"] = dsl.importer(
+                    artifact_uri=dataset, artifact_class=dsl.Dataset, metadata=metadata or {}
+                ).output
+            component(**inputs)
+
+        return pipeline()
+
+    return run
+
+
+def load(name: str) -> Any:
+    """Return a component from its source."""
+    path = ROOT / "components" / "data" / name / "component.py"
+    spec = importlib.util.spec_from_file_location(f"component_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, name)
