@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,11 +69,15 @@ def register(given: Submission) -> Registered:
     _ensure_model(client, given)
     source = ""
     if known is None:
+        run_id = _run_of(client, given)
+        if not given.seed:
+            given = replace(given, seed=call(client.get_run, run_id).data.params.get("seed", ""))
+        given = replace(given, record=given.record.with_(mlflow_run_id=run_id))
         with tempfile.TemporaryDirectory(prefix="chandlery-register-") as folder:
             bundle = Path(folder) / "bundle"
             write_bundle(given, bundle)
             try:
-                source = _submit(client, given, bundle)
+                source = _submit(client, given, run_id, bundle)
             except RegistryError:
                 # Somebody else may have finished first and cleared our attempt away.
                 known = _winner(given)
@@ -88,9 +92,8 @@ def register(given: Submission) -> Registered:
     return Registered(winner.version, created, winner.run_id)
 
 
-def _submit(client: MlflowClient, given: Submission, bundle: Path) -> str:
+def _submit(client: MlflowClient, given: Submission, run_id: str, bundle: Path) -> str:
     """Upload the bundle and create a pending version; return where its artifacts are."""
-    run_id = _run_of(client, given)
     experiment = call(client.get_run, run_id).info.experiment_id
     logged = call(
         client.create_logged_model,

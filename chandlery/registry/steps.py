@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from chandlery import provenance
+from chandlery.errors import UserError
 from chandlery.registry.aliases import promote, rollback
 from chandlery.registry.bundle import About, submission
 from chandlery.registry.register import register
@@ -39,6 +40,7 @@ class AliasOutputs(NamedTuple):
 
 def register_model(
     model: Artifact,
+    metrics: Artifact,
     evaluation: Artifact,
     comparison: Artifact,
     curves: Artifact,
@@ -48,18 +50,19 @@ def register_model(
 ) -> RegisterOutputs:
     """Register a trained model with what its training, search and evaluation left.
 
-    The evaluation's metadata may hold `metrics` (name -> number, test split) and `slices` (a list of rows).
-
     Raises:
+        UserError: `metrics` is not the file that `evaluate_model` writes.
         ModelLoadError: `model` is no model package.
         RegistryError: MLflow cannot be reached, or refuses.
     """
+    figures = _figures(Path(metrics.path))
     given = submission(
         name=model_name,
         package=Path(model.path),
         record=provenance.current(),
-        metrics=_numbers(evaluation.metadata.get("metrics")),
+        metrics=figures["metrics"],
         experiment={
+            "evaluation.json": Path(metrics.path),
             "evaluation.html": Path(evaluation.path),
             "comparison.html": Path(comparison.path),
             "curves.html": Path(curves.path),
@@ -67,7 +70,10 @@ def register_model(
         },
         about=about,
         seed=str(model.metadata.get(SEED_TAG, "")),
-        slices=_rows(evaluation.metadata.get("slices")),
+        slices=[
+            {"column": s["column"], "value": s["value"], "rows": s["rows"], **s["metrics"]}
+            for s in figures.get("slices", [])
+        ],
     )
     done = register(given)
     return RegisterOutputs(done.version, f"models:/{model_name}/{done.version}", _yes(done.created))
@@ -85,13 +91,16 @@ def rollback_model(model_name: str, to_version: str, reason: str) -> AliasOutput
     return AliasOutputs(done.version, done.previous, _yes(done.changed), done.reason)
 
 
-def _numbers(value: Any) -> dict[str, float]:
-    found = json.loads(value) if isinstance(value, str) else value or {}
-    return {name: float(v) for name, v in found.items() if isinstance(v, int | float)}
-
-
-def _rows(value: Any) -> list[dict[str, Any]]:
-    return list(json.loads(value) if isinstance(value, str) else value or [])
+def _figures(path: Path) -> dict[str, Any]:
+    try:
+        figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"metrics at {path}: {error}", "give the metrics that evaluate_model wrote"
+        ) from error
+    if not isinstance(figures, dict) or "metrics" not in figures:
+        raise UserError(f"metrics at {path}: no figures in it", "give the metrics that evaluate_model wrote")
+    return figures
 
 
 def _yes(value: bool) -> str:

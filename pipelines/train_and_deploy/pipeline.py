@@ -106,6 +106,7 @@ def train_and_deploy(
                 "register_model",
                 model=trained.outputs["model"],
                 model_name=model_name,
+                metrics=evaluated.outputs["metrics"],
                 evaluation=evaluated.outputs["report"],
                 comparison=compared.outputs["report"],
                 curves=trained.outputs["curves"],

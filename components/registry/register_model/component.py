@@ -10,6 +10,7 @@ from chandlery.catalog import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def register_model(
     model: dsl.Input[dsl.Model],
+    metrics: dsl.Input[dsl.Metrics],
     evaluation: dsl.Input[dsl.HTML],
     comparison: dsl.Input[dsl.HTML],
     curves: dsl.Input[dsl.HTML],
@@ -26,6 +27,7 @@ def register_model(
 
     Args:
         model: model package, from train_model.
+        metrics: figures on the test split, from evaluate_model.
         evaluation: report of the evaluation.
         comparison: report of the comparison with the champion.
         curves: learning curves.
@@ -45,4 +47,4 @@ def register_model(
     from chandlery.registry.bundle import About
 
     about = About(description, owner, intended_use, limits)
-    return steps.register_model(model, evaluation, comparison, curves, trials, model_name, about)
+    return steps.register_model(model, metrics, evaluation, comparison, curves, trials, model_name, about)
