@@ -8,7 +8,7 @@ from chandlery.catalog import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def promote_model(model_name: str, version: str, reason: str = "") -> NamedTuple(  # type: ignore[valid-type]
+def promote_model(model_name: str, version: str, reason: str = "") -> NamedTuple(
     "Outputs", [("version", str), ("previous_version", str), ("changed", str), ("reason", str)]
 ):
     """Make a registered version the champion and remember the one before it. Doing it again changes nothing.

@@ -20,7 +20,7 @@ def register_model(
     owner: str = "",
     intended_use: str = "",
     limits: str = "",
-) -> NamedTuple("Outputs", [("version", str), ("uri", str), ("created", str)]):  # type: ignore[valid-type]
+) -> NamedTuple("Outputs", [("version", str), ("uri", str), ("created", str)]):
     """Register a trained model in MLflow with everything needed to run, explain and rebuild it, and a model card.
 
     The same model (by its digest) never gets a second version. Alias `challenger` points to the version.

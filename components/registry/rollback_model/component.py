@@ -8,7 +8,7 @@ from chandlery.catalog import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def rollback_model(model_name: str, to_version: str = "", reason: str = "") -> NamedTuple(  # type: ignore[valid-type]
+def rollback_model(model_name: str, to_version: str = "", reason: str = "") -> NamedTuple(
     "Outputs", [("version", str), ("previous_version", str), ("changed", str), ("reason", str)]
 ):
     """Make the previous champion, or a version named, the champion again. Doing it again changes nothing.
