@@ -26,7 +26,7 @@ class Store:
         self.root = root
         self.chunks = ChunkStore(root)
         self.database = Database(root / "pachd.sqlite")
-        if any(os.scandir(root / "tmp")):
+        if os.listdir(root / "tmp"):
             with self.chunks.alone() as alone:
                 if alone:
                     self.chunks.remove_unfinished()

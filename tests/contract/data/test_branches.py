@@ -109,6 +109,33 @@ def test_ready_waits_for_the_provenance(connect, pair):
     thread.join()
 
 
+def test_a_commit_finished_before_its_parent_waits_for_it(connect, pair, put):
+    raw, features = pair
+    client, reader = connect(), connect()
+    first = client.pfs.inspect_branch(branch=features).head
+    upstream = put(raw, {"/a": b"1"})
+    second = pfs.Commit(repo=features.repo, id=upstream.id)
+    client.pfs.put_file_from_bytes(commit=second, path="/new", data=b"2")
+    client.pfs.finish_commit(commit=second)
+    info = client.pfs.inspect_commit(commit=second)
+    assert info.finishing.timestamp() > 0
+    assert info.finished.timestamp() == 0
+    shown = []
+
+    def read():
+        shown.extend(f.file.path for f in reader.pfs.list_file(file=pfs.File(commit=second, path="/")))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive(), "what is being finished is not read before it is"
+    client.pfs.put_file_from_bytes(commit=first, path="/old", data=b"1")
+    client.pfs.finish_commit(commit=first)
+    thread.join(10)
+    assert shown == ["/new", "/old"]
+    assert client.pfs.inspect_commit(commit=second, wait=pfs.CommitState.FINISHED).details.size_bytes == 2
+
+
 def test_a_commit_cannot_be_started_on_an_output_branch(client, pair, refused):
     _, features = pair
     text = refused(StatusCode.UNKNOWN, lambda: client.pfs.start_commit(branch=features))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import grpc
@@ -112,6 +115,70 @@ def test_a_port_in_use_is_told(tmp_path):
             start(tmp_path / "b", address)
     finally:
         server.stop(None).wait()
+
+
+def test_a_client_that_vanishes_in_the_middle_of_a_stream_leaves_nothing(tmp_path):
+    server, address = start(tmp_path / "s", "127.0.0.1:0")
+    inside, outside = open_client(tmp_path / "s"), Client.from_pachd_address(f"grpc://{address}")
+    inside.pfs.create_repo(repo=pfs.Repo(name="raw"))
+    commit = inside.pfs.start_commit(branch=pfs.Branch.from_uri("raw@master"))
+    sent, go_on = threading.Event(), threading.Event()
+
+    def stream():
+        yield pfs.ModifyFileRequest(set_commit=commit)
+        yield pfs.ModifyFileRequest(add_file=pfs.AddFile(path="/lost", raw=b"x" * 3_000_000))
+        yield pfs.ModifyFileRequest(add_file=pfs.AddFile(path="/lost2", raw=b"x" * 3_000_000))
+        sent.set()
+        go_on.wait(20)
+
+    def write():
+        with contextlib.suppress(Exception):
+            outside.pfs.modify_file(stream())
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert sent.wait(20)
+    outside._channel.close()
+    go_on.set()
+    thread.join(20)
+    server.stop(5).wait()
+    inside.pfs.finish_commit(commit=commit)
+    assert list(inside.pfs.list_file(file=pfs.File(commit=commit, path="/"))) == []
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/page" else 404)
+        self.end_headers()
+        self.wfile.write(b"fetched" * 1000)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_file_is_fetched_from_a_url(tmp_path):
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=web.serve_forever, args=(0.05,))
+    thread.start()
+    client = open_client(tmp_path)
+    client.pfs.create_repo(repo=pfs.Repo(name="raw"))
+    commit = client.pfs.start_commit(branch=pfs.Branch.from_uri("raw@master"))
+    try:
+        url = f"http://127.0.0.1:{web.server_port}"
+        client.pfs.put_file_from_url(commit=commit, path="/a", url=f"{url}/page")
+        assert client.pfs.pfs_file(pfs.File(commit=commit, path="/a")).read() == b"fetched" * 1000
+        for bad, code in {
+            f"{url}/missing": grpc.StatusCode.UNKNOWN,
+            "s3://bucket/key": grpc.StatusCode.UNIMPLEMENTED,
+        }.items():
+            with pytest.raises(grpc.RpcError) as caught:
+                client.pfs.put_file_from_url(commit=commit, path="/b", url=bad)
+            assert caught.value.code() is code
+        assert not client.pfs.path_exists(pfs.File(commit=commit, path="/b"))
+    finally:
+        web.shutdown()
+        thread.join()
+        web.server_close()
 
 
 @pytest.mark.slow
