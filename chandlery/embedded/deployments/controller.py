@@ -41,7 +41,7 @@ WELL_SECONDS = 10.0  # a server that ran this long after it was ready is no cras
 
 # Requests that entered a connection just before the routes changed reach the server within this.
 ROUTE_GRACE_SECONDS = 0.3
-STOP_SECONDS = 30.0
+STOP_SECONDS = 20.0
 
 
 class Controller:

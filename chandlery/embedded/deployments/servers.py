@@ -211,6 +211,7 @@ class Servers:
             "CHANDLERY_REQUEST_LOG": str(self._home / "requests" / record.namespace / record.deployment),
             # The gateway has forgotten a server before it is stopped.
             "CHANDLERY_DRAIN_DELAY_SECONDS": "0.1",
+            "CHANDLERY_GRACE_SECONDS": "15",
         }
         return {
             **os.environ,

@@ -1,0 +1,82 @@
+"""The bodies of the serving components: parameters in, one call, what the pipeline needs out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from chandlery import provenance
+from chandlery.resources.port import Document
+from chandlery.serving.deploy import Request, deploy, roll_back
+
+
+class Artifact(Protocol):
+    """What the steps need of a KFP artifact."""
+
+    path: str
+    metadata: dict[str, Any]
+
+
+class DeployOutputs(NamedTuple):
+    """Outputs of `deploy_model`."""
+
+    endpoint: str
+    strategy: str
+    changed: str
+    reason: str
+
+
+class RollbackOutputs(NamedTuple):
+    """Outputs of `rollback_deployment`."""
+
+    version: str
+    previous_version: str
+    changed: str
+    reason: str
+
+
+def deploy_model(
+    *, document: Artifact, environment: Mapping[str, object], deadline_seconds: float, **given: Any
+) -> DeployOutputs:
+    """Deploy a model version; see `chandlery.serving.deploy.deploy`."""
+    request = Request(
+        **given,
+        environment={name: _text(value) for name, value in environment.items()},
+        deadline=deadline_seconds,
+    )
+    done = deploy(request)
+    _write(document, done.document)
+    return DeployOutputs(done.endpoint, done.strategy, _yes(done.changed), done.reason)
+
+
+def rollback_deployment(
+    deployment: str, namespace: str, to_version: str, reason: str, deadline_seconds: float, document: Artifact
+) -> RollbackOutputs:
+    """Roll a deployment back; see `chandlery.serving.deploy.roll_back`."""
+    done = roll_back(deployment, namespace, to_version, reason, deadline_seconds)
+    _write(document, done.document)
+    return RollbackOutputs(done.version, done.previous, _yes(done.changed), done.reason)
+
+
+def _write(artifact: Artifact, document: Document) -> None:
+    import yaml
+
+    path = Path(artifact.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    partial.write_text(yaml.safe_dump(document, sort_keys=False, width=110), encoding="utf-8")
+    os.replace(partial, path)
+    artifact.metadata.update(provenance.read(document["metadata"].get("annotations", {})).metadata())
+
+
+def _text(value: object) -> str:
+    # kfp hands every number of a dict over as a float.
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,142 @@
+"""Deploying and rolling back through the components' own functions, against a running platform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chandlery import registry
+from chandlery.errors import DeadlineError, InvalidDocumentError, NotFoundError, ServingError, UserError
+from chandlery.provenance import Provenance
+from chandlery.serving import deploy as deploying
+from chandlery.serving.deploy import Request, deploy, dry_run, roll_back
+from chandlery.serving.deployment import current
+from chandlery.serving.step import deploy_model, rollback_deployment
+
+from .conftest import Platform
+
+BEHAVIOUR = {"13": "fail=1", "14": "start=3"}
+
+
+@dataclass(frozen=True)
+class Info:
+    """A registered version, served by the stand-in."""
+
+    version: str
+
+    @property
+    def uri(self) -> str:
+        """Where the stand-in reads its behaviour."""
+        return f"standin:{self.version}?{BEHAVIOUR.get(self.version, '')}"
+
+    @property
+    def provenance(self) -> Provenance:
+        """As the registry tells it."""
+        return Provenance(model_name="digits", model_version=self.version, data_commit="abc")
+
+
+@dataclass
+class Artifact:
+    """A KFP artifact."""
+
+    path: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@pytest.fixture
+def kind() -> str:
+    """What is tested here does not depend on the gateway."""
+    return "aiohttp"
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version_info(model_name: str, version: str) -> Info:
+        if not version.isdigit():
+            raise NotFoundError(f"model {model_name!r} has no version {version}", "versions that exist: 12")
+        return Info(version)
+
+    monkeypatch.setattr(registry, "version_info", version_info)
+
+
+def test_deploy_canary_rollback(platform: Platform, tmp_path: Path) -> None:
+    document = Artifact(str(tmp_path / "out" / "document"))
+    given: dict[str, Any] = {"model_name": "digits", "document": document, "deadline_seconds": 30.0}
+    done = deploy_model(version="12", strategy="canary", environment={"CHANDLERY_MAX_BATCH": 32.0}, **given)
+    assert (done.endpoint, done.strategy, done.changed) == (
+        f"{platform.url}/seldon/default/digits",
+        "replace",
+        "yes",
+    )
+    written = yaml.safe_load(Path(document.path).read_text(encoding="utf-8"))
+    container = written["spec"]["predictors"][0]["componentSpecs"][0]["spec"]["containers"][0]
+    assert {"name": "CHANDLERY_MAX_BATCH", "value": "32"} in container["env"]
+    assert document.metadata["chandlery.data_commit"] == "abc"
+    assert written["status"]["state"] == "Available"
+
+    again = deploy_model(version="12", strategy="canary", environment={"CHANDLERY_MAX_BATCH": 32.0}, **given)
+    assert (again.changed, "nothing to do" in again.reason) == ("no", True)
+
+    canary = deploy_model(version="15", strategy="canary", environment={}, **given)
+    assert (canary.strategy, canary.changed) == ("canary", "yes")
+    spec = current(platform.store, "digits", "default")
+    assert spec is not None
+    assert spec.weights == {"v12": 95, "v15": 5}
+
+    back = rollback_deployment("digits", "", "", "wrong answers doubled", 30.0, document)
+    assert (back.version, back.previous_version, back.changed) == ("12", "12", "yes")
+    assert "wrong answers doubled" in back.reason
+    assert rollback_deployment("digits", "", "", "again", 30.0, document).changed == "no"
+    assert roll_back("digits", to_version="15", deadline=30).version == "15"
+
+
+def test_what_fails_is_undone(platform: Platform) -> None:
+    with pytest.raises(ServingError, match=r"weights\.bin is damaged"):
+        deploy(Request("digits", "13", deadline=30))
+    assert current(platform.store, "digits", "default") is None
+    deploy(Request("digits", "12", deadline=30))
+    with pytest.raises(ServingError, match="predictor v13"):
+        deploy(Request("digits", "13", strategy="canary", deadline=30))
+    with pytest.raises(DeadlineError, match="not ready after"):
+        deploy(Request("digits", "14", deadline=1))
+    spec = current(platform.store, "digits", "default")
+    assert spec is not None
+    assert spec.weights == {"v12": 100}
+    assert not deploy(Request("digits", "12", deadline=30)).changed
+
+
+def test_bad_requests_change_nothing(platform: Platform) -> None:
+    for request, error in (
+        (Request("digits", "none"), NotFoundError),
+        (Request("digits", "12", strategy="blue"), UserError),
+        (Request("digits", "12", protocol="grpc"), InvalidDocumentError),
+        (Request("digits", "12", deployment="Not A Name"), InvalidDocumentError),
+        (Request("digits", "12", replicas=0), InvalidDocumentError),
+    ):
+        with pytest.raises(error) as caught:
+            deploy(request)
+        assert caught.value.hint
+    with pytest.raises(NotFoundError, match="nothing to roll back"):
+        roll_back("digits")
+    assert platform.store.list(deploying.SELDON_DEPLOYMENT, "") == []
+
+
+def test_dry_run_prints_the_document_and_applies_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path))
+    text = dry_run({"model_name": "digits", "version": "12", "strategy": "canary", "replicas": 2})
+    document = yaml.safe_load(text)
+    assert document["kind"] == "SeldonDeployment"
+    assert [(p["name"], p["replicas"], p["traffic"]) for p in document["spec"]["predictors"]] == [
+        ("v12", 2, 100)
+    ]
+    assert not list((tmp_path / "resources").glob("*digits*"))
+    with pytest.raises(UserError, match="version"):
+        dry_run({"model_name": "digits"})
+    with pytest.raises(UserError, match="modle"):
+        dry_run({"model_name": "digits", "version": "12", "modle": 1})
