@@ -204,7 +204,8 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
         raise RecipeError(f"{what}: {column.name!r} is {array.dtype}", f"expected {describe(columns)}")
     if wants_text:
         return array.astype(str)
-    converted = array.astype(column.dtype)
+    with np.errstate(invalid="ignore"):  # a number that does not fit is refused below, not warned of
+        converted = array.astype(column.dtype)
     if column.dtype.startswith("int") and not np.array_equal(converted, array):
         raise RecipeError(f"{what}: {column.name!r} is not whole numbers", f"expected {describe(columns)}")
     if not column.nullable and converted.dtype.kind == "f" and not np.isfinite(converted).all():

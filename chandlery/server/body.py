@@ -6,13 +6,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from chandlery.server.refusal import Refused
 
-DISCARDED = (
-    128 * 1024 * 1024
-)  # bytes of a refused body that are read and dropped, so that its sender hears why
+DISCARDED = 128 * 1024 * 1024  # bytes of a refused body that are read and dropped at most
 
 
 async def read_json(request: Request, limit: int) -> Any:
@@ -46,36 +44,28 @@ async def read_json(request: Request, limit: int) -> Any:
 
 async def _read(request: Request, limit: int) -> bytes:
     announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
-        await _discard(request, 0)
-        raise _too_large(limit)
+    refused = announced.isdigit() and int(announced) > limit
     chunks: list[bytes] = []
     size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                chunks.clear()
-                await _discard(request, size)
-                raise _too_large(limit)
-            chunks.append(chunk)
-    except ClientDisconnect as error:
-        raise Refused(400, "the client went away before its body was complete") from error
-    return b"".join(chunks)
-
-
-async def _discard(request: Request, already: int) -> None:
-    """Read the rest of a body and drop it: a client that is still sending does not look for an answer."""
-    size = already
-    while size < DISCARDED:
+    more = True
+    while more:
         message = await request.receive()
-        size += len(message.get("body", b""))
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            return
-
-
-def _too_large(limit: int) -> Refused:
-    return Refused(413, f"the body is larger than {limit} bytes; send fewer rows a request", "TOO_LARGE")
+        if message["type"] == "http.disconnect":
+            raise Refused(400, "the client went away before its body was complete")
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(chunk)
+        refused = refused or size > limit
+        if refused:
+            # The rest is read and dropped: a client that is still sending does not look for an answer.
+            chunks.clear()
+            if size > DISCARDED:
+                break
+        else:
+            chunks.append(chunk)
+    if refused:
+        raise Refused(413, f"the body is larger than {limit} bytes; send fewer rows a request", "TOO_LARGE")
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _parse(text: bytes) -> Any:
