@@ -195,10 +195,11 @@ def comparison(state: CanaryState, metric: Metric) -> str:
 
 
 def e_value(log: float) -> str:
-    """Return an e-value as text: 3 significant digits, powers of ten when it is large or tiny."""
+    """Return an e-value as text, three digits, or the power of ten when it is huge or tiny."""
     if abs(log) > math.log(1e6):
         return f"1e{log / math.log(10):+.0f}"
-    return f"{math.exp(log):.3g}"
+    value = math.exp(log)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _promotion_reason(state: CanaryState, evidence: Assessment) -> str:
@@ -213,7 +214,7 @@ def _promotion_reason(state: CanaryState, evidence: Assessment) -> str:
 def _rollback_reason(state: CanaryState, rail: RailEvidence) -> str:
     return (
         f"{WORDS[rail.metric]}: {comparison(state, rail.metric)}; e-value {e_value(rail.log_rollback)} that "
-        f"{state.challenger} is worse, {math.exp(state.policy.rollback_threshold):.3g} is enough"
+        f"{state.challenger} is worse, {e_value(state.policy.rollback_threshold)} is enough"
     )
 
 
@@ -228,7 +229,7 @@ def _mismatch_reason(state: CanaryState, evidence: Assessment) -> str:
             told = ", ".join(f"{epoch.weight} %" for epoch in state.epochs)
             return (
                 f"sample ratio: {state.challenger} got {ours} of {ours + theirs} {what} at weights {told} "
-                f"(e-value {e_value(log)}, alarm at {math.exp(threshold):.3g}); no rate can be compared"
+                f"(e-value {e_value(log)}, alarm at {e_value(threshold)}); no rate can be compared"
             )
     return ""
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chandlery.report import GOOD, PALETTE, axes, svg
+from chandlery.report import BAD, GOOD, PALETTE, axes, svg
 
 if TYPE_CHECKING:
     from chandlery.rollout.simulate import Result
@@ -22,7 +22,7 @@ def draw(results: dict[str, dict[float, Result]], path: str | Path) -> None:
         results: what `simulate.table` returned.
         path: file to write.
     """
-    figure, (left, right) = axes(width=9.6, height=4.2, columns=2)
+    figure, (left, right) = axes(width=9.6, height=4.6, columns=2)
     seen: dict[str, int] = {}
     for name, row in results.items():
         family = name.split()[0].rstrip(",")
@@ -30,7 +30,7 @@ def draw(results: dict[str, dict[float, Result]], path: str | Path) -> None:
         dashes = ((0, ()), (0, (4, 2)))[seen.get(family, 0) % 2]
         seen[family] = seen.get(family, 0) + 1
         color, width = (GOOD, 3.0) if ours else (_STYLES[family], 1.6)
-        style = {
+        style: dict[str, Any] = {
             "color": color,
             "linewidth": width,
             "linestyle": dashes,
@@ -42,7 +42,9 @@ def draw(results: dict[str, dict[float, Result]], path: str | Path) -> None:
         right.plot(ratios, [row[r].median_minutes for r in ratios], label=name, **style)
     left.set_ylabel("probability of a rollback")
     left.axvspan(0.9, 1.1, color=GOOD, alpha=0.10, linewidth=0)
-    left.annotate("good: should stay at 0", (1.12, 1.02), fontsize=8, color=PALETTE[5])
+    left.axvspan(1.93, 5.4, color=BAD, alpha=0.06, linewidth=0)
+    left.annotate("good: 0 is right", (0.925, 0.62), fontsize=8, color=PALETTE[5], rotation=90)
+    left.annotate("bad: 1 is right", (3.4, 0.02), fontsize=8, color=PALETTE[5])
     left.set_ylim(-0.03, 1.08)
     right.set_ylabel("median minutes to the decision")
     right.set_yscale("log")
@@ -52,7 +54,14 @@ def draw(results: dict[str, dict[float, Result]], path: str | Path) -> None:
         ax.set_xticks([1, 1.5, 2, 3, 5], ["1", "1.5", "2", "3", "5"])
         ax.minorticks_off()
         ax.set_xlabel("error rate of the challenger over the champion's")
-    left.legend(loc="center right", fontsize=8, frameon=False)
+    figure.legend(
+        *left.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
+        frameon=False,
+        handlelength=3.5,
+    )
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")

@@ -103,7 +103,7 @@ def _caption(state: CanaryState) -> str:
     return (
         f"{state.challenger} is promoted when the green line has reached its dashed threshold "
         f"(e = {1 / policy.beta:.3g}) and every weight was held; it is rolled back when a guard-rail reaches the red one "
-        f"(e = {math.exp(policy.rollback_threshold):.3g}). Shaded: its share of the traffic."
+        f"(e = {e_value(policy.rollback_threshold)}). Shaded: its share of the traffic."
     )
 
 
@@ -121,16 +121,14 @@ def _evidence_table(page: Report, state: CanaryState) -> None:
         (
             f"roll back: more {WORDS[rail.metric]} than the champion",
             e_value(rail.log_rollback),
-            f"{math.exp(policy.rollback_threshold):.3g}",
+            e_value(policy.rollback_threshold),
             "alarm" if rail.alarm else "quiet",
         )
         for rail in found.rails
     ]
     for what, log in (("requests", found.log_mismatch), ("feedback", found.log_label_mismatch)):
         alarm = "alarm" if log >= policy.mismatch_threshold else "as told"
-        rows.append(
-            (f"sample ratio of {what}", e_value(log), f"{math.exp(policy.mismatch_threshold):.3g}", alarm)
-        )
+        rows.append((f"sample ratio of {what}", e_value(log), e_value(policy.mismatch_threshold), alarm))
     page.table("Evidence at the end", ("question", "e-value", "threshold", "result"), rows)
 
 

@@ -125,7 +125,7 @@ def _replay(
     traffic = load_traffic(repo, ref, model_name, champion.version)
     progress.report(
         "replay.started",
-        f"replaying {len(traffic)} held-out rows of {repo}@{ref} at {rate:g} requests/s, judged by the recipe of the "
+        f"replaying {len(traffic)} rows of {repo}@{ref} at {rate:g} requests/s, judged by the recipe of the "
         f"champion {champion.predictor}",
         rows=len(traffic),
         rate=rate,

@@ -1,8 +1,9 @@
 """Replays labelled rows against an endpoint, and tells it of each answer whether it was right.
 
 Rows, labels and the judgement `wrong` come from the recipe of the version that is in force, so that a challenger is
-never judged by a yardstick of its own. By default only the rows of the test split are used: neither version was
-trained on them. They are drawn with replacement, so requests are independent given the rows.
+never judged by a yardstick of its own. Rows of the repo that models are trained on are used only where they belong to
+the test split: neither version was trained on them. They are drawn with replacement, so requests are independent
+given the rows.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from chandlery.recipe import Columns, Recipe, guarded, split_rows, take
 if TYPE_CHECKING:
     from chandlery.serving.client import Answer, AsyncEndpoint
 
-PARTS = ("test", "validation", "train", "all")
+PARTS = ("auto", "test", "validation", "train", "all")
 CONCURRENCY = 32
 _LATE_SECONDS = 1.0  # behind schedule by more than this, the replay gives up catching up
 _JOIN_SECONDS = 60.0
@@ -93,7 +94,7 @@ class Replayed:
             self.errors.append(error)
 
 
-def load_traffic(repo: str, ref: str, model_name: str, version: str, part: str = "test") -> Traffic:
+def load_traffic(repo: str, ref: str, model_name: str, version: str, part: str = "auto") -> Traffic:
     """Return the labelled rows of a data commit, as the recipe of a model version reads them.
 
     Args:
@@ -101,21 +102,25 @@ def load_traffic(repo: str, ref: str, model_name: str, version: str, part: str =
         ref: branch, commit or ancestor.
         model_name: registered model.
         version: the version in force.
-        part: `test`, `validation` or `train` split, or `all` rows.
+        part: `test`, `validation` or `train` split, `all` rows, or `auto`: the test split of the repo that the version
+            was trained on, all rows of another.
 
     Raises:
         UserError: unknown part, or one without rows.
         RecipeError: the recipe cannot read the data.
         NotFoundError: no such repo, commit or version.
     """
-    from chandlery import data, registry
+    from chandlery import data, provenance, registry
     from chandlery.model import read_manifest
     from chandlery.recipe import load_snapshot
 
     if part not in PARTS:
         raise UserError(f"replay: unknown part {part!r} of the data", f"valid parts: {', '.join(PARTS)}")
     package = registry.download(model_name, version)
-    recipe = load_snapshot(package / "recipe", read_manifest(package).recipe).recipe
+    manifest = read_manifest(package)
+    recipe = load_snapshot(package / "recipe", manifest.recipe).recipe
+    if part == "auto":
+        part = "test" if provenance.read(manifest.provenance).data_repo in ("", repo) else "all"
     return choose(recipe, guarded(recipe, "load", data.checkout(repo, ref)), part, f"{repo}@{ref}")
 
 

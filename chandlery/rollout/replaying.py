@@ -34,7 +34,7 @@ def replay_traffic(
         namespace: Kubernetes namespace; empty: the endpoint's.
         repo: Pachyderm repo.
         ref: branch, commit or ancestor.
-        part: `test`, `validation` or `train` split, or `all` rows.
+        part: `test`, `validation` or `train` split, `all` rows, or `auto`, see `replay.load_traffic`.
         rate: requests per second; 0: as many as `concurrency` connections get answered.
         seconds: time to replay for; 0: until `requests` are sent.
         requests: requests to send; 0: until `seconds` are over.
@@ -56,7 +56,7 @@ def replay_traffic(
     traffic = load_traffic(repo, ref, model_name, spec.stable.version, part)
     progress.report(
         "replay.started",
-        f"replaying {len(traffic)} rows of {repo}@{ref} ({part}) against {where}/{name}, judged by the recipe of "
+        f"replaying {len(traffic)} rows of {repo}@{ref} against {where}/{name}, judged by the recipe of "
         f"version {spec.stable.version}",
         rows=len(traffic),
     )

@@ -16,7 +16,7 @@ def replay_traffic(
     ref: str = "master",
     deployment: str = "",
     namespace: str = "",
-    part: str = "test",
+    part: str = "auto",
     rate: float = 100.0,
     seconds: float = 30.0,
     requests: int = 0,
@@ -35,7 +35,8 @@ def replay_traffic(
         ref: branch, commit or ancestor.
         deployment: deployment name; empty: the model's name.
         namespace: Kubernetes namespace; empty: the platform's.
-        part: rows to draw from: test, validation or train split, or all.
+        part: rows to draw from: test, validation or train split, all, or auto: the test split of the repo that the
+            version in force was trained on, all rows of another.
         rate: requests per second at random moments; 0: each connection sends as soon as it was answered.
         seconds: time to replay for; 0: until `requests` are sent.
         requests: requests to send; 0: until `seconds` are over.

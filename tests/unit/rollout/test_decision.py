@@ -257,7 +257,13 @@ def test_an_annotation_of_another_kind_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("log", "text"),
-    [(math.log(20), "20"), (math.log(0.01234), "0.0123"), (math.log(1e9), "1e+9"), (-5000.0, "1e-2171")],
+    [
+        (math.log(20), "20"),
+        (math.log(6520), "6,520"),
+        (math.log(0.01234), "0.0123"),
+        (math.log(1e9), "1e+9"),
+        (-5000.0, "1e-2171"),
+    ],
 )
 def test_e_values_are_readable(log: float, text: str) -> None:
     assert decision.e_value(log) == text
