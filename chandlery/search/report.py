@@ -98,8 +98,8 @@ def parameter_importance(result: SearchResult, space: Sequence[Dimension]) -> di
             optuna.trial.create_trial(params=parameters, distributions=distributions, value=trial.objective)
         )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    shares: dict[str, float] = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return shares
+    shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: float(share) for name, share in shares.items()}
 
 
 def _distribution(dimension: Dimension) -> Any:
