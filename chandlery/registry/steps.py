@@ -12,6 +12,7 @@ from chandlery.registry.aliases import promote, rollback
 from chandlery.registry.bundle import About, submission
 from chandlery.registry.register import register
 from chandlery.registry.reproduce import SEED_TAG
+from chandlery.runs import note
 
 
 class Artifact(Protocol):
@@ -76,12 +77,14 @@ def register_model(
         ],
     )
     done = register(given)
+    note({"model_name": model_name, "model_version": done.version, "created": done.created})
     return RegisterOutputs(done.version, f"models:/{model_name}/{done.version}", _yes(done.created))
 
 
 def promote_model(model_name: str, version: str, reason: str) -> AliasOutputs:
     """Make a version champion; see `chandlery.registry.aliases.promote`."""
     done = promote(model_name, version, reason)
+    note({"champion_now": done.version, "champion_before": done.previous})
     return AliasOutputs(done.version, done.previous, _yes(done.changed), done.reason)
 
 

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from chandlery import provenance
+from chandlery import platform, provenance
+from chandlery.registry import download
 from chandlery.resources.port import Document
+from chandlery.runs import note
+from chandlery.serving.client import curl_line
 from chandlery.serving.deploy import Request, deploy, roll_back
+from chandlery.serving.sample import sample_request
+from chandlery.serving.spec import node_name
 
 
 class Artifact(Protocol):
@@ -48,6 +53,14 @@ def deploy_model(
     )
     done = deploy(request)
     _write(document, done.document)
+    note(
+        {
+            "endpoint": done.endpoint,
+            "deployment": request.name,
+            "deployment_reason": done.reason,
+            "curl": _curl(request, done.version),
+        }
+    )
     return DeployOutputs(done.endpoint, done.strategy, _yes(done.changed), done.reason)
 
 
@@ -69,6 +82,13 @@ def _write(artifact: Artifact, document: Document) -> None:
     partial.write_text(yaml.safe_dump(document, sort_keys=False, width=110), encoding="utf-8")
     os.replace(partial, path)
     artifact.metadata.update(provenance.read(document["metadata"].get("annotations", {})).metadata())
+
+
+def _curl(request: Request, version: str) -> str:
+    package = download(request.model_name, version)
+    gateway = platform.require_gateway()
+    rows = sample_request(package)
+    return curl_line(gateway, request.where, request.name, rows, request.protocol, node_name(request.model_name))
 
 
 def _text(value: object) -> str:
