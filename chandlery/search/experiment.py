@@ -17,6 +17,7 @@ from chandlery.progress import report
 from chandlery.recipe import Value
 from chandlery.resources import EXPERIMENT, TRIAL, ResourceStore
 from chandlery.search.space import dimensions
+from chandlery.search.status import TERMINAL_TRIAL, condition, objective_value, state_of
 from chandlery.search.validation import check_experiment
 
 Document = dict[str, Any]
@@ -29,8 +30,6 @@ TAKE_UP_SECONDS = 120.0  # within this a controller must have seen a new Experim
 
 _POLL_SECONDS = 0.5
 _GONE_SECONDS = 60.0
-_STATES = ("Killed", "Failed", "MetricsUnavailable", "EarlyStopped", "Succeeded", "Running")
-_ENDED = _STATES[:-1]
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,11 @@ def run_search(store: ResourceStore, document: Document, *, deadline_seconds: fl
         DeadlineError: it did not end in time; it was cancelled.
         InvalidDocumentError: the Experiment is not valid; nothing was created.
     """
-    submitted = submit(store, document)
-    name, namespace = submitted["metadata"]["name"], submitted["metadata"]["namespace"]
+    check_experiment(document)
+    name, namespace = document["metadata"]["name"], document["metadata"].get("namespace", "default")
     with _terminable():
         try:
+            submit(store, document)
             ended = observe(store, name, namespace, deadline_seconds=deadline_seconds)
         except SearchError:
             raise
@@ -123,7 +123,7 @@ def submit(store: ResourceStore, document: Document) -> Document:
     name, namespace = document["metadata"]["name"], document["metadata"].get("namespace", "default")
     earlier = _get(store, name, namespace)
     if earlier and "deletionTimestamp" not in earlier["metadata"]:
-        if not _condition(earlier, "Failed"):
+        if not condition(earlier, "Failed"):
             report("experiment.found", f"experiment {name}: found, continuing", experiment=name)
             return earlier
         report("experiment.replaced", f"experiment {name}: failed before, starting again", experiment=name)
@@ -149,9 +149,9 @@ def observe(store: ResourceStore, name: str, namespace: str, *, deadline_seconds
         document = _get(store, name, namespace)
         if document is None or "deletionTimestamp" in document["metadata"]:
             raise SearchError(f"experiment {name} was deleted while it ran", "run the step again")
-        failed, succeeded = _condition(document, "Failed"), _condition(document, "Succeeded")
+        failed, succeeded = condition(document, "Failed"), condition(document, "Succeeded")
         for trial in trials_of(store, document):
-            if trial.state in _ENDED and trial.name not in told:
+            if trial.state in TERMINAL_TRIAL and trial.name not in told:
                 told.add(trial.name)
                 last_report = time.monotonic()
                 _report_trial(document, trial, len(told))
@@ -199,7 +199,7 @@ def result(store: ResourceStore, document: Document) -> SearchResult:
         parameters=best.parameters,
         objective=best.objective,
         trials=trials,
-        reason=_condition(document, "Succeeded").get("message", ""),
+        reason=condition(document, "Succeeded").get("message", ""),
         document=document,
     )
 
@@ -220,12 +220,12 @@ def trials_of(store: ResourceStore, document: Document) -> tuple[TrialResult, ..
         if metadata["uid"] not in owners:
             continue  # of an earlier Experiment of the same name, about to go
         status = trial.get("status") or {}
-        state, message = _state(status)
+        state = state_of(trial)
         parameters = {
             a["name"]: space[a["name"]].value(a["value"])
             for a in trial["spec"].get("parameterAssignments") or ()
         }
-        value = _objective(status.get("observation") or {}, document["spec"]["objective"])
+        value = objective_value(status.get("observation"), document["spec"]["objective"])
         usable = state in ("Succeeded", "EarlyStopped")
         found.append(
             (
@@ -236,7 +236,9 @@ def trials_of(store: ResourceStore, document: Document) -> tuple[TrialResult, ..
                     parameters,
                     value if usable else None,
                     _seconds(status),
-                    message if state in ("Failed", "MetricsUnavailable") else "",
+                    condition(trial, state).get("message", "")
+                    if state in ("Failed", "MetricsUnavailable")
+                    else "",
                 ),
             )
         )
@@ -260,33 +262,6 @@ def _wait_gone(store: ResourceStore, name: str, namespace: str) -> None:
                 "see its finalizers; the Katib controller removes them",
             )
         time.sleep(_POLL_SECONDS)
-
-
-def _condition(document: Mapping[str, Any], type_: str) -> dict[str, str]:
-    for condition in (document.get("status") or {}).get("conditions") or ():
-        if condition["type"] == type_ and condition["status"] == "True":
-            return dict(condition)
-    return {}
-
-
-def _state(status: Mapping[str, Any]) -> tuple[str, str]:
-    for state in _STATES:
-        if condition := _condition({"status": status}, state):
-            return state, condition.get("message", "")
-    return "Pending", ""
-
-
-def _objective(observation: Mapping[str, Any], objective: Mapping[str, Any]) -> float | None:
-    name = objective["objectiveMetricName"]
-    strategies = {s["name"]: s["value"] for s in objective.get("metricStrategies") or ()}
-    strategy = strategies.get(name, "max" if objective["type"] == "maximize" else "min")
-    for metric in observation.get("metrics") or ():
-        if metric["name"] == name:
-            try:
-                return float(metric[strategy])
-            except (KeyError, ValueError):  # "unavailable"
-                return None
-    return None
 
 
 def _seconds(status: Mapping[str, Any]) -> float | None:

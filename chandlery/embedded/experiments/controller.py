@@ -20,6 +20,7 @@ from chandlery.embedded.experiments.process import MAX_ATTEMPTS, TrialProcess
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.errors import ChandleryError, ConflictError, NotFoundError, PlatformError
 from chandlery.resources import EXPERIMENT, TRIAL, Kind
+from chandlery.search.status import UNAVAILABLE, objective_value
 from chandlery.search.validation import check_experiment, settings_of
 
 Document = dict[str, Any]
@@ -276,7 +277,7 @@ class Controller:
             how = reason or (f"exit code {code}" if code > 0 else f"ended by signal {-code}")
             words = process.last_words()
             _conclude(after, "Failed", "TrialFailed", f"{how}: {words}" if words else how)
-        elif after["observation"]["metrics"][0]["latest"] == metrics.UNAVAILABLE:
+        elif after["observation"]["metrics"][0]["latest"] == UNAVAILABLE:
             message = f"it printed no {after['observation']['metrics'][0]['name']}=<number>"
             _conclude(after, "MetricsUnavailable", "MetricsUnavailable", message)
         else:
@@ -380,7 +381,7 @@ def _past(trial: Document, objective: Mapping[str, Any]) -> suggestions.Past:
     return suggestions.Past(
         {a["name"]: a["value"] for a in trial["spec"]["parameterAssignments"]},
         int(trial["metadata"]["annotations"][KNOWN_ANNOTATION]),
-        metrics.objective_value(seen, objective),
+        objective_value(seen, objective),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-UNAVAILABLE = "unavailable"
+from chandlery.search.status import UNAVAILABLE
 
 # Katib's default filter: name=value with an optional exponent.
 _DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(?:\.\d+)?(?:[Ee][+-]?\d+)?)"
@@ -74,18 +74,6 @@ def observation(found: Sequence[Reading], names: Sequence[str]) -> dict[str, Any
             }
         )
     return {"metrics": metrics}
-
-
-def objective_value(seen: Mapping[str, Any] | None, objective: Mapping[str, Any]) -> float | None:
-    """Return the objective of an observation by its strategy; None when it has none."""
-    name = objective["objectiveMetricName"]
-    default = "max" if objective["type"] == "maximize" else "min"
-    strategies = {s["name"]: s["value"] for s in objective.get("metricStrategies") or ()}
-    for metric in (seen or {}).get("metrics", ()):
-        if metric["name"] == name:
-            text = metric[strategies.get(name, default)]
-            return None if text == UNAVAILABLE else float(text)
-    return None
 
 
 def stopped_at(found: Sequence[Reading], rules: Sequence[Rule], objective: Mapping[str, Any]) -> int | None:

@@ -1,4 +1,4 @@
-"""Conditions and summaries: the `status` of Experiments and Trials as Katib writes it."""
+"""Writes the `status` of Experiments and Trials as Katib does: conditions, summaries, verdicts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,22 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from chandlery.embedded.experiments.metrics import objective_value
+from chandlery.search.status import TERMINAL_TRIAL, is_set, objective_value, state_of
 
 Document = dict[str, Any]
 
-TERMINAL_TRIAL = ("Succeeded", "Failed", "Killed", "EarlyStopped", "MetricsUnavailable")
+__all__ = [
+    "TERMINAL_EXPERIMENT",
+    "TERMINAL_TRIAL",
+    "conclude",
+    "fail",
+    "is_set",
+    "now",
+    "set_condition",
+    "state_of",
+    "summarise",
+]
+
 TERMINAL_EXPERIMENT = ("Succeeded", "Failed")
 
 # Trial condition -> (list, count) in the Experiment's status.
@@ -28,20 +39,6 @@ _SUMMARY = {
 def now() -> str:
     """Return the time as the API server writes it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def is_set(document: Mapping[str, Any], *types: str) -> bool:
-    """Tell whether one of the conditions is True."""
-    conditions = (document.get("status") or {}).get("conditions") or ()
-    return any(condition["type"] in types and condition["status"] == "True" for condition in conditions)
-
-
-def state_of(trial: Mapping[str, Any]) -> str:
-    """Return the one word for a Trial's state: a key of the summary."""
-    for state in (*TERMINAL_TRIAL, "Running"):
-        if is_set(trial, state):
-            return state
-    return "Pending"
 
 
 def set_condition(status: Document, type_: str, reason: str, message: str) -> None:

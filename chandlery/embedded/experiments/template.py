@@ -59,7 +59,7 @@ def substituted(template: Mapping[str, Any], assignments: Mapping[str, str], tri
 def command(
     run: Mapping[str, Any], container_name: str, collector: Mapping[str, Any], folder: Path
 ) -> Command:
-    """Return the command of a trial.
+    """Return the command of a trial. A Job's backoffLimit does not count here: a trial that fails has failed.
 
     Args:
         run: the trial's Job, values in place.
@@ -74,6 +74,11 @@ def command(
         raise InvalidDocumentError(
             f"trialSpec is {run.get('kind')!r}", "trials run as processes here: use a batch/v1 Job"
         )
+    for key in ("parallelism", "completions"):
+        if run["spec"].get(key, 1) != 1:
+            raise InvalidDocumentError(
+                f"the trial's Job has {key} {run['spec'][key]}", "a trial is one process here"
+            )
     pod = run["spec"]["template"]["spec"]
     container = next(c for c in pod["containers"] if c["name"] == container_name)
     others = [

@@ -8,11 +8,11 @@ from chandlery.embedded.experiments.metrics import (
     Reading,
     Rule,
     median_rules,
-    objective_value,
     observation,
     readings,
     stopped_at,
 )
+from chandlery.search.status import objective_value
 
 MAXIMISE = {"type": "maximize", "objectiveMetricName": "accuracy"}
 MINIMISE = {"type": "minimize", "objectiveMetricName": "accuracy"}
