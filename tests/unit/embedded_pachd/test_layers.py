@@ -76,3 +76,21 @@ def test_totals_follow_overwrites_and_deletions(store, client):
     with store.database.reading() as db:
         last = next(tables.commits(db, "id = ?", commit.id))
     assert (last.files, last.size) == (9, 8 * 5 + 1)
+
+
+@pytest.mark.parametrize("one_off", [True, False], ids=["commit of its own", "open commit"])
+def test_a_finished_commit_has_its_files_cut_as_if_written_at_once(store, client, one_off):
+    data = bytes(range(256)) * 100
+    target = pfs.Commit(repo=MASTER.repo, branch=MASTER)
+    for part in (data[:10_000], data[10_000:]):
+        if not one_off:
+            client.pfs.start_commit(branch=MASTER)
+        client.pfs.put_file_from_bytes(commit=target, path="/pieces", data=part, append=True)
+        if not one_off:
+            client.pfs.finish_commit(commit=target)
+    with store.database.reading() as db:
+        last = tables.find_commit(db, tables.repos(db)[0], client.pfs.inspect_commit(commit=target).commit.id)
+        entry = layers.lookup(db, layers.view(db, last), "/pieces")
+        assert entry.whole
+        assert len(entry.chunks) == 40, "one chunk, not one for each append"
+        assert b"".join(store.chunks.read(db, entry.chunks)) == data
