@@ -35,7 +35,7 @@ def _run(options: argparse.Namespace) -> None:
     loaded = load_recipe(options.recipe)
     parameters = complete(loaded.recipe, parse(options.parameter))
     rows = read_rows(loaded.recipe, _folder(options))
-    result = fit(loaded, rows, parameters, options.seed, deterministic=False, on_epoch=_print)
+    result = fit(loaded, rows, parameters, options.seed, on_epoch=_print)
     print(f"{loaded.recipe.objective}={result.objective:.6g}", flush=True)
 
 
