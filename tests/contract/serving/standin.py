@@ -1,7 +1,7 @@
 """A model server without a model: the paths and signals of the real one, in a third of a second.
 
 What it does is in MODEL_URI: `standin:?fail=1` does not load, `slow=0.2` answers late, `status=500` answers badly,
-`start=1` takes a second to load.
+`start=1` takes a second to load, `wrong=0.1` gives a wrong echo to one in ten, `dies=20` exits after 20 answers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import sys
 import time
@@ -21,14 +22,21 @@ BEHAVIOUR = {k: float(v[0]) for k, v in parse_qs(urlsplit(os.environ["MODEL_URI"
 PREDICTOR = os.environ["PREDICTOR_ID"]
 FEEDBACK: Counter[str] = Counter()
 READY = True
+ANSWERS = 0
 
 
 async def predict(request: web.Request) -> web.Response:
     """Echo the request with the name of who answered."""
+    global ANSWERS
     body = await request.read()
     await asyncio.sleep(BEHAVIOUR.get("slow", 0))
+    ANSWERS += 1
+    if "dies" in BEHAVIOUR and BEHAVIOUR["dies"] < ANSWERS:
+        print("out of memory", file=sys.stderr, flush=True)
+        os._exit(1)
+    echo = json.loads(body).get("jsonData", {}).get("x", [])
     answer = {
-        "jsonData": {"echo": json.loads(body).get("jsonData", {}).get("x", [])},
+        "jsonData": {"echo": [-1] * len(echo) if random.random() < BEHAVIOUR.get("wrong", 0) else echo},
         "meta": {"puid": request.headers.get("x-request-id", ""), "tags": {"predictor": PREDICTOR}},
     }
     return web.json_response(

@@ -1,0 +1,60 @@
+"""Traffic for the stand-in server, and a canary step of its own process for tests that kill it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chandlery.recipe import Column, Columns, Recipe
+from chandlery.rollout.replay import Traffic
+
+
+class Echo(Recipe):
+    """The truth is what was sent."""
+
+    task = "regression"
+    schema = (Column("x"), Column("truth"))
+    target = "truth"
+    objective = "mae"
+
+    def load(self, root: Path) -> Columns:
+        """Nothing is loaded."""
+        return {}
+
+    def featurize(self, rows: Columns) -> np.ndarray:
+        """As it is."""
+        return rows["x"]
+
+    def build(self, parameters: Any, features: np.ndarray) -> Any:
+        """Nothing is built."""
+        raise NotImplementedError
+
+    def metrics(self, truth: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+        """Nothing is measured."""
+        return {}
+
+    def answer(self, outputs: np.ndarray) -> Columns:
+        """As it is."""
+        return {"echo": outputs}
+
+    def wrong(self, prediction: Any, truth: Any) -> bool:
+        """Anything but an echo."""
+        return bool(prediction != truth)
+
+
+def load(*_: object) -> Traffic:
+    """Return 100 rows whose truth is themselves, in place of `rollout.replay.load_traffic`."""
+    x = np.arange(100.0)
+    return Traffic({"x": x}, x, Echo())
+
+
+if __name__ == "__main__":
+    from chandlery.rollout import release
+    from chandlery.rollout.policy import ReleasePolicy
+
+    release.load_traffic = load
+    policy = ReleasePolicy(deadline_seconds=60.0, look_seconds=0.5, minimum_requests=30)
+    found = release.run_canary("digits", "13", "", "", policy, 0.5, "traffic", "master", 200.0, seed=1)
+    print(f"VERDICT {found.verdict}: {found.reason}")
