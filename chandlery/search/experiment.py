@@ -308,13 +308,17 @@ def _report_trial(document: Document, trial: TrialResult, ended: int) -> None:
 def _report_waiting(document: Document, waited: float) -> None:
     status = document.get("status") or {}
     running, total = status.get("trialsRunning", 0), status.get("trials", 0)
+    objective = document["spec"]["objective"]
+    best = objective_value((status.get("currentOptimalTrial") or {}).get("observation"), objective)
+    so_far = "" if best is None else f", best {objective['objectiveMetricName']}={best:.4f}"
     report(
         "experiment.waiting",
-        f"experiment {document['metadata']['name']}: {total} trials so far, {running} running, {waited:.0f} s",
+        f"experiment {document['metadata']['name']}: {total} trials so far, {running} running{so_far}, {waited:.0f} s",
         experiment=document["metadata"]["name"],
         trials=total,
         running=running,
         waited=waited,
+        best=best,
     )
 
 

@@ -68,6 +68,12 @@ def tune_hyperparameters(
         raise UserError(
             "the dataset does not say of which repo and commit it is", "take it from checkout_dataset"
         )
+    folder = str(dataset.metadata.get("chandlery.path", "/"))
+    if folder.strip("/"):
+        raise UserError(
+            f"the dataset is folder {folder} of its commit, and trials read whole commits",
+            "check out the whole commit, or keep that folder in a repo of its own",
+        )
     fixed = {name: _value(value) for name, value in parameters.items()}
     request = SearchRequest(
         recipe=recipe,

@@ -43,6 +43,11 @@ def call(dataset: Artifact, **changes):
     ("metadata", "changes", "says"),
     [
         ({}, {}, "checkout_dataset"),
+        (
+            {"chandlery.data_repo": "r", "chandlery.data_commit": "c", "chandlery.path": "/part"},
+            {},
+            "whole commits",
+        ),
         ({"chandlery.data_repo": "r", "chandlery.data_commit": "c"}, {"goal": "high"}, "high"),
         ({"chandlery.data_repo": "r", "chandlery.data_commit": "c"}, {"goal": "nan"}, "nan"),
         (
