@@ -16,7 +16,8 @@ import numpy as np
 import psutil
 import pytest
 
-pytestmark = pytest.mark.slow
+# One worker: the replica starts once.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replica")]
 
 PREDICTIONS = "/api/v1.0/predictions"
 
