@@ -1,0 +1,197 @@
+"""What happens to requests, servers and counts when anything is changed or killed under load."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from chandlery.resources import SELDON_DEPLOYMENT
+from chandlery.serving.client import Endpoint
+from chandlery.serving.deployment import apply, observe, remove_predictor, set_weights, wait_ready
+from chandlery.serving.evidence import read_evidence
+
+from .conftest import Platform, serving, until, variant
+from .load import Load
+
+ROWS = {"x": np.array([1])}
+
+
+def ready(platform: Platform, *variants: object, **changes: object) -> None:
+    """Deploy and wait."""
+    apply(platform.store, serving(*variants, **changes))  # type: ignore[arg-type]
+    wait_ready(platform.store, "digits", "default", 30)
+
+
+@pytest.mark.slow
+def test_the_split_is_fair_over_5000_requests(platform: Platform) -> None:
+    ready(platform, variant("1", 90), variant("2", 10))
+    with Load(platform.url, connections=8, pause=0) as load:
+        until(lambda: load.answered >= 5000, "5,000 answers", 50)
+    n, k = load.answered, load.routes["v2"]
+    assert not load.failed
+    # Five standard deviations: one false alarm in two million runs.
+    assert abs(k - 0.1 * n) < 5 * math.sqrt(n * 0.1 * 0.9)
+    until(lambda: sum(c.requests for c in evidence(platform).values()) == n, "every request is counted", 5)
+    assert evidence(platform)["v2"].requests == k
+
+
+@pytest.mark.slow
+def test_100_weight_changes_under_load_fail_no_request(platform: Platform) -> None:
+    ready(platform, variant("1", 50), variant("2", 50))
+    seconds = []
+    with Load(platform.url) as load:
+        for i in range(100):
+            weight = 1 + (i * 37) % 99
+            seconds.append(
+                set_weights(platform.store, "digits", "default", {"v1": weight, "v2": 100 - weight})
+            )
+    assert load.failed == []
+    assert load.answered > 100
+    seconds.sort()
+    print(f"in force after {seconds[50]:.3f} s (median), {seconds[-1]:.3f} s (longest)")
+    assert seconds[50] < 1.0
+
+
+@pytest.mark.slow
+def test_versions_come_and_go_under_load_and_no_request_fails(platform: Platform) -> None:
+    ready(platform, variant("1", 100))
+    with Load(platform.url) as load:
+        for version in ("2", "3"):
+            ready(platform, variant(str(int(version) - 1), 60), variant(version, 40))
+            remove_predictor(platform.store, "digits", "default", f"v{int(version) - 1}")
+        until(lambda: len(platform.servers()) == 1, "the old servers are stopped")
+    assert load.failed == []
+    assert set(load.routes) == {"v1", "v2", "v3"}
+
+
+@pytest.mark.slow
+def test_a_killed_server_comes_back_and_its_sibling_answers_meanwhile(platform: Platform) -> None:
+    ready(platform, variant("1", 100), replicas=2)
+    with Load(platform.url) as load:
+        for slot, process in platform.servers().items():
+            process.send_signal(signal.SIGKILL)
+            process.wait(5)
+            until(lambda s=slot: s in platform.servers(), "it is started again")
+            wait_ready(platform.store, "digits", "default", 20)
+        wait_ready(platform.store, "digits", "default", 20)
+    assert load.failed == []
+    assert load.answered > 100
+
+
+@pytest.mark.slow
+def test_a_killed_controller_is_not_missed_and_the_next_one_takes_over(platform: Platform) -> None:
+    ready(platform, variant("1", 60), variant("2", 40))
+    with Endpoint(platform.url, "default", "digits") as endpoint:
+        for _ in range(30):
+            endpoint.feedback(endpoint.predict(ROWS), reward=0.0)
+    until(lambda: sum(c.judged for c in evidence(platform).values()) == 30, "feedback is counted", 5)
+    before = {slot: process.pid for slot, process in platform.servers().items()}
+    with Load(platform.url) as load:
+        for weight in (10, 20, 30):
+            platform.kill("controller")
+            time.sleep(random.uniform(0, 0.3))
+            platform.start("controller")
+            set_weights(platform.store, "digits", "default", {"v1": 100 - weight, "v2": weight})
+            wait_ready(platform.store, "digits", "default", 20)
+    assert load.failed == []
+    assert {slot: process.pid for slot, process in platform.servers().items()} == before
+    until(
+        lambda: sum(c.requests for c in evidence(platform).values()) == 30 + load.answered,
+        "no request is lost or counted twice",
+        5,
+    )
+    assert sum(c.judged for c in evidence(platform).values()) == 30
+
+
+@pytest.mark.slow
+def test_what_happened_while_no_controller_ran_is_made_up_for(platform: Platform) -> None:
+    ready(platform, variant("1", 100))
+    apply(platform.store, serving(variant("1", 100), name="other"))
+    wait_ready(platform.store, "other", "default", 20)
+    platform.kill("controller")
+    platform.store.delete(SELDON_DEPLOYMENT, "other", "default")
+    apply(platform.store, serving(variant("1", 50), variant("2", 50)))
+    for process in platform.servers().values():
+        process.send_signal(signal.SIGKILL)
+    platform.start("controller")
+    wait_ready(platform.store, "digits", "default", 30)
+    until(lambda: len(platform.servers()) == 2, "two servers run")
+    assert {slot.split("/")[1] for slot in platform.servers()} == {"digits"}
+
+
+@pytest.mark.slow
+def test_a_killed_gateway_comes_back_at_its_port_with_its_routes(platform: Platform) -> None:
+    ready(platform, variant("1", 70), variant("2", 30))
+    with Endpoint(platform.url, "default", "digits") as endpoint:
+        for _ in range(20):
+            assert endpoint.predict(ROWS).ok
+    until(lambda: sum(c.requests for c in evidence(platform).values()) == 20, "20 are counted", 5)
+    address = platform.address
+    platform.kill("gateway")
+    until(lambda: observe(platform.store, "digits", "default").state == "Creating", "the loss is noticed")
+    platform.start("gateway")
+    assert (platform.address.port, platform.address.kind) == (address.port, address.kind)
+    with Endpoint(platform.url, "default", "digits") as endpoint:
+        assert endpoint.predict(ROWS).ok
+        wait_ready(platform.store, "digits", "default", 20)
+        set_weights(platform.store, "digits", "default", {"v1": 1, "v2": 99})
+        assert [endpoint.predict(ROWS).route for _ in range(30)].count("v2") > 20
+    until(lambda: sum(c.requests for c in evidence(platform).values()) == 51, "counts go on", 5)
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs_in_its_death_is_killed(platform: Platform) -> None:
+    ready(platform, variant("1", 100))
+    (process,) = platform.servers().values()
+    process.suspend()
+    platform.store.delete(SELDON_DEPLOYMENT, "digits", "default")
+    until(lambda: not platform.servers(), "the suspended server is gone", 40)
+
+
+def test_a_port_in_use_is_told_or_avoided(platform: Platform) -> None:
+    address = platform.address
+    environment = {**os.environ, "CHANDLERY_GATEWAY_KIND": platform.kind}
+    command = [sys.executable, "-m", "chandlery.embedded.gateway"]
+
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    assert second.returncode == 1
+    assert second.stderr.splitlines()[0].startswith("a gateway is already running in")
+    assert len(second.stderr.splitlines()) == 2
+
+    platform.kill("gateway")
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", address.port))
+        other.listen()
+        named = subprocess.run(
+            [*command, "--port", str(address.port)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert named.returncode == 1
+        assert named.stderr.splitlines() == [
+            f"port {address.port} is in use",
+            "stop what listens there, or choose another with --port",
+        ]
+        platform.start("gateway")
+        assert platform.address.port != address.port
+    moved = platform.address.port
+    platform.kill("gateway")
+    platform.start("gateway")
+    assert platform.address.port == moved
+
+
+def evidence(platform: Platform) -> dict[str, object]:
+    """Counts now."""
+    return read_evidence("digits", "default", 0.25, gateway=platform.url)  # type: ignore[return-value]
