@@ -60,7 +60,7 @@ class ReleasePolicy:
     minimum_requests: int = 50
     look_seconds: float = 1.0
     grace_seconds: float = 1.0
-    label_grace_seconds: float = 1.0
+    label_grace_seconds: float = 2.0
     unready_seconds: float = 10.0
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ import math
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chandlery import platform, progress, provenance
 from chandlery.errors import ChandleryError
@@ -17,6 +18,9 @@ from chandlery.rollout.place import endpoint_of, place_of, spec_of, stopped_by_s
 from chandlery.rollout.policy import ReleasePolicy
 from chandlery.rollout.replay import CONCURRENCY, Replay, Replayed, ReplayThread, load_traffic
 from chandlery.rollout.side import DeploymentSide
+
+if TYPE_CHECKING:
+    from chandlery.serving.spec import ServingSpec
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,16 @@ def run_canary(
     challenger = predictor_name(version_of(challenger_version))
     store = platform.open_resources()
     try:
+        spec = spec_of(store, name, where)
         side = DeploymentSide(store, name, where, latency_objective_seconds)
         stop = threading.Event()
         run_id = provenance.current().run_id
         canary = Canary(side, policy, run=run_id, stop=stop)
         replay = None
         if traffic_repo and replay_rate > 0:
-            replay = _replay(side, model_name, challenger, traffic_repo, traffic_ref, replay_rate, seed, stop)
+            replay = _replay(
+                side, spec, model_name, challenger, traffic_repo, traffic_ref, replay_rate, seed, stop
+            )
         with stopped_by_sigterm(stop), replay or nullcontext():
             outcome = _watch(canary, challenger, replay)
     finally:
@@ -110,6 +117,7 @@ def _watch(canary: Canary, challenger: str, replay: ReplayThread | None) -> Outc
 
 def _replay(
     side: DeploymentSide,
+    spec: ServingSpec,
     model_name: str,
     challenger: str,
     repo: str,
@@ -118,7 +126,6 @@ def _replay(
     seed: int,
     stop: threading.Event,
 ) -> ReplayThread | None:
-    spec = spec_of(side.resources, side.name, side.namespace)
     champion = spec.stable
     if len(spec.variants) < 2 or champion.predictor == challenger:
         return None  # nothing to compare: the canary will say so, or finish what was decided

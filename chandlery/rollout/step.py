@@ -55,10 +55,12 @@ def run_canary(
     evidence: Any,
 ) -> CanaryOutputs:
     """Release a deployed challenger by canary, write its report and its numbers; see the component."""
+    from chandlery.rollout.place import pace_of
     from chandlery.rollout.policy import policy_from
     from chandlery.rollout.release import run_canary
     from chandlery.runs.journal import note
 
+    pace = pace_of(look_seconds, grace_seconds, label_grace_seconds)
     policy = policy_from(
         weights,
         alpha,
@@ -68,9 +70,9 @@ def run_canary(
         guardrails,
         deadline_seconds,
         minimum_requests,
-        look_seconds,
-        grace_seconds,
-        label_grace_seconds,
+        pace.look_seconds,
+        pace.grace_seconds,
+        pace.label_grace_seconds,
     )
     released = run_canary(
         model_name,

@@ -23,9 +23,9 @@ def run_canary(
     guardrails: list = ["wrong", "errors", "slow"],  # noqa: B006
     minimum_requests: int = 50,
     deadline_seconds: int = 3600,
-    look_seconds: float = 1.0,
-    grace_seconds: float = 1.0,
-    label_grace_seconds: float = 1.0,
+    look_seconds: float = 0.0,
+    grace_seconds: float = 0.0,
+    label_grace_seconds: float = 0.0,
     latency_objective_seconds: float = 0.5,
     traffic_repo: str = "",
     traffic_ref: str = "master",
@@ -51,9 +51,9 @@ def run_canary(
         guardrails: metrics that can roll back: wrong, errors, slow.
         minimum_requests: requests of the challenger at each weight (judged ones, when the primary is wrong).
         deadline_seconds: time under observation after which the champion stays and the canary is inconclusive.
-        look_seconds: time between looks.
-        grace_seconds: time after a weight change that is not counted.
-        label_grace_seconds: the same for feedback; at least as long as labels take to arrive.
+        look_seconds: time between looks; 0: 1 s, or 10 s where the counters come from Prometheus.
+        grace_seconds: time after a weight change that is not counted; 0: 1 s, or 60 s with Prometheus.
+        label_grace_seconds: the same for feedback, at least as long as labels take to arrive; 0: 2 s, or 60 s.
         latency_objective_seconds: slower answers are bad ones.
         traffic_repo: Pachyderm repo of labelled rows to replay meanwhile; empty: live traffic alone.
         traffic_ref: branch or commit of that repo.

@@ -2,10 +2,12 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
 from chandlery.errors import UserError
+from chandlery.rollout.place import Pace, pace_of
 from chandlery.rollout.policy import Guardrail, ReleasePolicy, guardrails, policy_from
 
 PARAMETERS = {
@@ -66,3 +68,19 @@ def test_the_rollback_budget_is_split_evenly_and_the_promotion_budget_is_not() -
 def test_a_policy_survives_json() -> None:
     policy = ReleasePolicy(weights=(10, 100), primary="errors", guardrails=(Guardrail("errors", 0.0),))
     assert ReleasePolicy.from_json(json.loads(json.dumps(policy.to_json()))) == policy
+
+
+@pytest.mark.parametrize(
+    ("prometheus", "asked", "pace"),
+    [
+        ("", (0.0, 0.0, 0.0), (1.0, 1.0, 2.0)),
+        ("http://prometheus:9090", (0.0, 0.0, 0.0), (10.0, 60.0, 60.0)),
+        ("http://prometheus:9090", (5.0, 0.0, 900.0), (5.0, 60.0, 900.0)),
+    ],
+)
+def test_the_pace_suits_the_source_of_the_counters(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prometheus: str, asked: tuple, pace: tuple
+) -> None:
+    monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path))
+    monkeypatch.setenv("CHANDLERY_PROMETHEUS", prometheus)
+    assert pace_of(*asked) == Pace(*pace)

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from chandlery.errors import ServingError, UserError
 from chandlery.recipe import Column, Columns, Recipe, split_rows
-from chandlery.rollout.replay import Replay, ReplayThread, Traffic, choose
+from chandlery.rollout.replay import Replay, ReplayThread, Traffic, choose, load_traffic
 from chandlery.serving.client import AsyncEndpoint
 
 
@@ -222,6 +222,56 @@ def test_data_without_rows_is_refused(rows: Columns) -> None:
     with pytest.raises(UserError) as caught:
         choose(Doubles(), rows, "test", "repo@master")
     assert "repo@master has no rows in its test part" in caught.value.message
+
+
+RECIPE = """
+from chandlery.recipe import Column, Recipe
+import numpy as np
+
+class Toy(Recipe):
+    task, target, objective = "regression", "y", "mae"
+    schema = (Column("x"), Column("y"))
+    def load(self, root):
+        x = np.loadtxt(root / "x.txt")
+        return {"x": x, "y": FACTOR * x}
+    def featurize(self, rows): return rows["x"]
+    def build(self, parameters, features): return None
+    def metrics(self, truth, outputs): return {}
+    def answer(self, outputs): return {"y": outputs}
+    def wrong(self, prediction, truth): return prediction != truth
+"""
+
+
+@pytest.mark.parametrize(
+    ("repo", "part", "all_rows"),
+    [("recorded", "auto", True), ("history", "auto", False), ("recorded", "test", False)],
+)
+def test_rows_and_labels_come_from_the_recipe_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: str, part: str, all_rows: bool
+) -> None:
+    """Version 1 is champion, version 2 has labels of its own: only version 1 is asked, whoever is released."""
+    for version, factor in (("1", 2), ("2", 100)):
+        package = tmp_path / f"package-{version}"
+        (package / "recipe").mkdir(parents=True)
+        (package / "recipe/toy.py").write_text(RECIPE.replace("FACTOR", str(factor)))
+        manifest = {
+            "schema_version": 1, "digest": "d", "recipe": "toy.py:Toy", "recipe_digest": "r", "task": "regression",
+            "parameters": {}, "inputs": [], "classes": [], "metrics": {}, "provenance": {"chandlery.data_repo": "history"},
+        }  # fmt: skip
+        (package / "chandlery.json").write_text(json.dumps(manifest))
+    np.savetxt(tmp_path / "x.txt", np.arange(60.0))
+    monkeypatch.setattr("chandlery.registry.download", lambda name, version: tmp_path / f"package-{version}")
+    monkeypatch.setattr("chandlery.data.checkout", lambda repo, ref: tmp_path, raising=False)
+    found = load_traffic(repo, "master", "toy", "1", part)
+    assert np.array_equal(found.truth, 2 * found.requests["x"])
+    assert (len(found) == 60) == all_rows
+    assert len(found) > 2
+
+
+def test_an_unknown_part_is_refused() -> None:
+    with pytest.raises(UserError) as caught:
+        load_traffic("repo", "master", "toy", "1", "holdout")
+    assert "valid parts: auto, test" in caught.value.hint
 
 
 @pytest.mark.parametrize(("rate", "concurrency"), [(-1.0, 4), (10.0, 0)])

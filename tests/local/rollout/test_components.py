@@ -1,0 +1,90 @@
+"""`run_canary` and `replay_traffic` as processes, as `kfp.local` runs them: outputs, files, provenance, refusals."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chandlery.embedded.resources import EmbeddedStore
+from chandlery.serving.deployment import apply, read_annotation
+from chandlery.serving.spec import ServingSpec, Variant
+
+ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.slow
+
+
+def component(name: str) -> Any:
+    path = ROOT / "components/serving" / name / "component.py"
+    spec = importlib.util.spec_from_file_location(f"source_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, name)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with a deployment `digits` that serves version 13 alone."""
+    from kfp import local
+
+    monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CHANDLERY_RUN_ID", "run-1")
+    monkeypatch.setenv("CHANDLERY_TASK", "run-canary")
+    for name in ("CHANDLERY_RESOURCES", "CHANDLERY_GATEWAY", "CHANDLERY_ARTIFACTS", "CHANDLERY_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(ROOT)
+    store = EmbeddedStore(tmp_path / "home" / "resources")
+    apply(store, ServingSpec("digits", "default", "digits", (Variant("13", "models:/digits/13", 100),)))
+    store.close()
+    local.init(
+        local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "outputs"), raise_on_error=True
+    )
+    return tmp_path / "home"
+
+
+def test_a_canary_of_the_champion_has_nothing_to_do(home: Path) -> None:
+    store = EmbeddedStore(home / "resources")
+    task = component("run_canary")(model_name="digits", challenger_version="13")
+    assert task.outputs["verdict"] == "nothing_to_do"
+    assert task.outputs["released"] == "yes"
+    assert task.outputs["champion_version"] == "13"
+    assert "already answers all requests" in task.outputs["reason"]
+    report, evidence = task.outputs["report"], task.outputs["evidence"]
+    assert "nothing to do" in Path(report.path).read_text(encoding="utf-8")
+    assert json.loads(Path(evidence.path).read_text(encoding="utf-8")) == {"released": 1.0}
+    for artifact in (report, evidence):
+        assert artifact.metadata["chandlery.model_version"] == "13"
+        assert artifact.metadata["chandlery.run_id"] == "run-1"
+    note = json.loads((home / "artifacts/runs/run-1/run-canary.json").read_text(encoding="utf-8"))
+    assert note["values"]["verdict"] == "nothing_to_do"
+    assert note["values"]["serving_version"] == "13"
+    assert read_annotation(store, "digits", "default", "chandlery.io/canary") == ""
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"challenger_version": "14"}, "the deployment has no predictor v14, only v13"),
+        ({"challenger_version": "14", "deployment": "letters"}, "no deployment default/letters"),
+        ({"challenger_version": "13", "weights": [5, 25]}, "rising whole percentages that end in 100"),
+        ({"challenger_version": "13", "guardrails": ["latency"]}, "valid metrics: wrong, errors, slow"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    home: Path, capfd: pytest.CaptureFixture[str], arguments: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(RuntimeError):
+        component("run_canary")(model_name="digits", **arguments)
+    captured = capfd.readouterr()
+    assert says in captured.out + captured.err
+
+
+def test_a_replay_without_an_end_is_refused(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError):
+        component("replay_traffic")(model_name="digits", repo="digits", seconds=0.0)
+    captured = capfd.readouterr()
+    assert "give seconds or requests" in captured.out + captured.err
