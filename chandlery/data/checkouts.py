@@ -94,14 +94,14 @@ def fetch(repo: str, ref: str, path: str = "/", timeout: float = 3600.0) -> Chec
         repo: `repo` or `project/repo`.
         ref: branch, commit id or ancestor.
         path: folder of the commit; its files come without it.
-        timeout: seconds to wait for an open commit, and for another process that fetches the same.
+        timeout: seconds to wait for an open commit, for another process that fetches the same, and for the files.
 
     Raises:
         NotFoundError: no such repo, branch, commit or path; the hint names those that exist.
         DataError: the commit has an error, holds no file, or could not be written here (a full disk).
         DeadlineError: the wait was in vain.
     """
-    with connect() as client:
+    with connect(timeout) as client:
         pinned = resolve(client, repo, ref, timeout)
         source = names.folder(path)
         root = _cache() / Path(*repo.split("/"))
@@ -129,15 +129,18 @@ def link(found: Checkout, target: Path) -> None:
         DataError: it could not be written.
     """
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    with _disk(target):
+    try:
+        with _disk(target):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            for path in found.files:
+                copy = partial / path
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                _link(found.folder / path, copy)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(partial, target)
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for path in found.files:
-            copy = partial / path
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            _link(found.folder / path, copy)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(partial, target)
 
 
 def _link(source: Path, copy: Path) -> None:

@@ -122,7 +122,7 @@ def commit(
     opened = open_source(source)
     target = names.folder(path)
     repo_message(repo), branch_message(repo, branch)
-    with connect() as client:
+    with connect(timeout) as client:
         known, before = _compare(client, opened, repo, branch, target, timeout, force)
         if known is not None:
             report("data.unchanged", f"{repo}@{branch}: {source} is unchanged, {known.commit} holds it")
@@ -204,7 +204,7 @@ class _Requests:
                 size += len(chunk)
                 digest.update(chunk)
                 yield pfs.ModifyFileRequest(add_file=pfs.AddFile(path=path, raw=chunk))
-                self._tell()
+                self._tell(size)
             if not size:
                 yield pfs.ModifyFileRequest(add_file=pfs.AddFile(path=path, raw=b""))
             if entry.size not in (-1, size):
@@ -213,13 +213,13 @@ class _Requests:
         if not self._tally.files:
             raise _empty(self._source)
 
-    def _tell(self) -> None:
+    def _tell(self, size: int) -> None:
         self._work.check_deadline()
         now = time.monotonic()
         if now - self._told > 5:
             self._told = now
             tally = self._tally
-            report("data.progress", f"{tally.files} files, {tally.size / 2**20:.0f} MiB written")
+            report("data.progress", f"{tally.files} files, {(tally.size + size) / 2**20:.0f} MiB written")
 
 
 def _compare(
