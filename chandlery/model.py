@@ -92,8 +92,9 @@ def save_model(
         parameters=json.dumps(dict(parameters), sort_keys=True),
         model_digest=digest,
     )
+    for abandoned in folder.parent.glob(f".{folder.name}.partial-*"):
+        shutil.rmtree(abandoned, ignore_errors=True)  # of a process that was killed here
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     reference = snapshot(loaded, partial / "recipe")
     model.save(partial / "model.keras")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,9 +35,17 @@ def data_name(dataset: Artifact) -> str:
 
 
 def write_json(artifact: Artifact, content: Mapping[str, Any]) -> None:
-    """Write the artifact's file atomically. An output without a file is never found in KFP's cache."""
+    """Write the artifact's file atomically, NaN as null. An output without a file is never found in KFP's cache."""
     path = Path(artifact.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(_plain(content), indent=2, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(partial, path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

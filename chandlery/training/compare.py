@@ -83,7 +83,8 @@ def compare_models(
 ) -> Compared:
     """Compare a new model with the champion on the test split of the same data.
 
-    The challenger's recipe loads the rows and says what is true; each model featurizes by its own recipe.
+    The challenger's recipe loads the rows and says what is true; each model featurizes, and its outputs are read,
+    by its own recipe.
 
     Args:
         dataset: folder of raw data, its commit in the metadata.
@@ -113,16 +114,15 @@ def compare_models(
         )
     start_tensorflow(seed, deterministic=False)
     new = LoadedModel(Path(challenger.path))
-    recipe = new.recipe
-    rows = read_rows(recipe, Path(dataset.path))
-    test = split(recipe, rows).test
-    truth = test[recipe.target]
-    new_outputs = new.forward(featurize(recipe, test))
-    new_score = evaluate(recipe, truth, new_outputs)[recipe.objective]
+    metric = new.recipe.objective
+    rows = read_rows(new.recipe, Path(dataset.path))
+    test = split(new.recipe, rows).test
+    ours = _Contender(new.recipe, test, new.forward(featurize(new.recipe, test)))
+    everything = np.arange(size(test))
+    new_score = ours.score(metric, everything)
 
     record = new.provenance.with_(task=record_of(dataset).task, model_name=model_name)
     page = _Page(model_name, size(test), margin, alpha, record, report)
-    metric = recipe.objective
     if not champion_version:
         reason = f"there is no champion yet; {metric} of the new model is {new_score:.4f} on {size(test)} test rows"
         return page.write(Compared("first", reason, metric, 0.0, new_score))
@@ -131,9 +131,10 @@ def compare_models(
         reason = f"the new model is the champion, version {champion_version}: same weights, same recipe"
         return page.write(Compared("same", reason, metric, new_score, new_score))
     old = LoadedModel(folder)
-    old_outputs = old.forward(featurize(old.recipe, _champion_rows(old.recipe, recipe, dataset, rows, test)))
-    old_score = evaluate(recipe, truth, old_outputs)[metric]
-    evidence = _evidence(recipe, test, old_outputs, new_outputs, alpha, resamples, seed)
+    seen = _champion_rows(old.recipe, new.recipe, dataset, rows, test)
+    theirs = _Contender(old.recipe, seen, old.forward(featurize(old.recipe, seen)))
+    old_score = theirs.score(metric, everything)
+    evidence = _evidence(metric, theirs, ours, alpha, resamples, seed)
     decision, reason = decide(
         metric, champion_version, old_score, new_score, evidence, margin, alpha, size(test)
     )
@@ -167,58 +168,71 @@ def decide(
     return "worse", f"{scores}: not shown to be good enough ({limit})"
 
 
+@dataclass(frozen=True)
+class _Contender:
+    """A model's outputs on the test rows, read by its own recipe: outputs of another recipe may have another scale.
+
+    Attributes:
+        recipe: the model's recipe.
+        rows: the test rows as that recipe knows them; the target is what the challenger's recipe says.
+        outputs: the model's outputs (n, ...).
+    """
+
+    recipe: Recipe
+    rows: Columns
+    outputs: np.ndarray
+
+    def score(self, metric: str, chosen: np.ndarray) -> float:
+        figures = evaluate(self.recipe, self.rows[self.recipe.target][chosen], self.outputs[chosen])
+        if metric not in figures:
+            raise RecipeError(
+                f"{type(self.recipe).__name__}.metrics of the champion does not return {metric!r}",
+                "keep the objective of the champion, or register under another name",
+            )
+        return figures[metric]
+
+    def right(self) -> np.ndarray:
+        count = len(self.recipe.classes)
+        truth = class_indices(np.asarray(guarded(self.recipe, "labels", self.rows)), count)
+        return np.asarray(probabilities(self.outputs, count).argmax(axis=1) == truth)
+
+    def errors(self) -> np.ndarray:
+        answer = next(iter(guarded(self.recipe, "answer", self.outputs).values()))
+        return np.asarray(np.abs(np.asarray(answer, dtype="float64") - self.rows[self.recipe.target]))
+
+
 def _evidence(
-    recipe: Recipe,
-    test: Columns,
-    old: np.ndarray,
-    new: np.ndarray,
-    alpha: float,
-    resamples: int,
-    seed: int,
+    metric: str, old: _Contender, new: _Contender, alpha: float, resamples: int, seed: int
 ) -> Evidence:
-    truth = test[recipe.target]
-    sign = 1 if recipe.maximise() else -1
+    sign = 1 if new.recipe.maximise() else -1
+    rows = size(new.rows)
 
     def gain(chosen: np.ndarray) -> dict[str, float]:
-        ours = evaluate(recipe, truth[chosen], new[chosen])[recipe.objective]
-        theirs = evaluate(recipe, truth[chosen], old[chosen])[recipe.objective]
-        return {"gain": sign * (ours - theirs)}
+        return {"gain": sign * (new.score(metric, chosen) - old.score(metric, chosen))}
 
-    observed = gain(np.arange(len(truth)))["gain"]
-    interval = bootstrap(gain, len(truth), resamples, 1 - 2 * alpha, seed)["gain"]
-    if recipe.task == "regression":
-        losses = [np.abs(_prediction(recipe, outputs) - truth) for outputs in (old, new)]
-        p_value = sign_flip(losses[0] - losses[1], resamples, seed)
+    observed = gain(np.arange(rows))["gain"]
+    interval = bootstrap(gain, rows, resamples, 1 - 2 * alpha, seed)["gain"]
+    if new.recipe.task == "regression":
+        p_value = sign_flip(old.errors() - new.errors(), resamples, seed)
         return Evidence(observed, interval, p_value, "sign-flip test on absolute errors")
-    right = [_right(recipe, test, outputs) for outputs in (old, new)]
-    wins, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
-    if np.isclose(observed, right[1].mean() - right[0].mean()):
+    ours, theirs = new.right(), old.right()
+    wins, losses = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    if np.isclose(observed, ours.mean() - theirs.mean()):
         # The objective is the share of right answers: its own interval holds where a bootstrap is too sure.
-        low = tango_lower(wins, lost, len(truth), alpha)
-        interval = Interval(low, -tango_lower(lost, wins, len(truth), alpha))
-    test_name = (
-        f"McNemar's exact test: only the challenger right {wins} times, only the champion {lost} times"
-    )
-    return Evidence(observed, interval, mcnemar(wins, lost), test_name)
-
-
-def _right(recipe: Recipe, test: Columns, outputs: np.ndarray) -> np.ndarray:
-    count = len(recipe.classes)
-    truth = class_indices(np.asarray(guarded(recipe, "labels", test)), count)
-    return np.asarray(probabilities(outputs, count).argmax(axis=1) == truth)
-
-
-def _prediction(recipe: Recipe, outputs: np.ndarray) -> np.ndarray:
-    return np.asarray(next(iter(guarded(recipe, "answer", outputs).values())), dtype="float64")
+        low, high = tango_lower(wins, losses, rows, alpha), -tango_lower(losses, wins, rows, alpha)
+        interval = Interval(low, high)
+    name = f"McNemar's exact test: only the challenger right {wins} times, only the champion {losses} times"
+    return Evidence(observed, interval, mcnemar(wins, losses), name)
 
 
 def _champion_rows(
     champion: Recipe, challenger: Recipe, dataset: Artifact, rows: Columns, test: Columns
 ) -> Columns:
+    truth = {champion.target: test[challenger.target]}
     needed = {column.name: (column.dtype, column.shape) for column in champion.inputs()}
     offered = {column.name: (column.dtype, column.shape) for column in challenger.inputs()}
     if needed.items() <= offered.items():
-        return test
+        return {name: test[name] for name in needed} | truth
     # Another schema: the champion reads the same files by itself; the rows must be the same ones.
     own = read_rows(champion, Path(dataset.path))
     if size(own) != size(rows):
@@ -227,7 +241,7 @@ def _champion_rows(
             "they cannot be paired: keep the rows that load() returns the same, or register under another name",
         )
     chosen = part_of(challenger, rows) == "test"
-    return {name: column[chosen] for name, column in own.items()}
+    return {name: own[name][chosen] for name in needed} | truth
 
 
 @dataclass(frozen=True)

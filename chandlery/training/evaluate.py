@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chandlery import progress
-from chandlery.errors import UserError
+from chandlery.errors import RecipeError, UserError
 from chandlery.model import LoadedModel
-from chandlery.recipe import Columns, Recipe, guarded, take
+from chandlery.recipe import Columns, Recipe, guarded
 from chandlery.report import Report
 from chandlery.training.artifacts import Artifact, record_of, write_json
 from chandlery.training.classification import (
@@ -22,7 +23,7 @@ from chandlery.training.classification import (
     probabilities,
     roc_curve,
 )
-from chandlery.training.dataset import featurize, read_rows, size, split
+from chandlery.training.dataset import featurize, read_rows, split
 from chandlery.training.fitting import evaluate
 from chandlery.training.plots import confusion, residuals, roc_and_calibration
 from chandlery.training.statistics import Interval, bootstrap
@@ -134,9 +135,9 @@ def evaluate_model(
     page.provenance(record).write(report.path)
 
     for name, value in figures.items():
-        metrics.metadata[name] = value
-        metrics.metadata[f"{name}_low"] = intervals[name].low
-        metrics.metadata[f"{name}_high"] = intervals[name].high
+        found = {name: value, f"{name}_low": intervals[name].low, f"{name}_high": intervals[name].high}
+        # JSON, and so KFP, has no NaN.
+        metrics.metadata.update({key: number for key, number in found.items() if math.isfinite(number)})
     write_json(
         metrics,
         {
@@ -188,8 +189,11 @@ def _slices(recipe: Recipe, rows: Columns, outputs: np.ndarray) -> Iterator[Slic
     truth = rows[recipe.target]
     for column in recipe.slices:
         for label, chosen in _groups(rows[column]):
-            figures = evaluate(recipe, truth[chosen], outputs[chosen])
-            yield Slice(column, label, size(take(rows, chosen)), figures)
+            try:
+                figures = evaluate(recipe, truth[chosen], outputs[chosen])
+            except RecipeError:
+                figures = {}  # some metrics raise where they are undefined, such as on rows of one class
+            yield Slice(column, label, int(chosen.sum()), figures)
 
 
 def _groups(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -14,6 +14,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from chandlery.errors import RecipeError
+
 Scores = dict[str, float]
 
 
@@ -38,15 +40,23 @@ def bootstrap(
         seed: seed of the resampling.
     """
     random = np.random.default_rng(seed)
-    drawn = [score(random.integers(0, rows, rows)) for _ in range(resamples)]
+    drawn = [_defined(score, random.integers(0, rows, rows)) for _ in range(resamples)]
     tail = (1 - confidence) / 2
     intervals = {}
-    for name in drawn[0]:
-        values = np.array([figures[name] for figures in drawn])
+    for name in score(np.arange(rows)):
+        values = np.array([figures.get(name, math.nan) for figures in drawn])
         values = values[np.isfinite(values)]  # a resample without a rare class may leave a metric undefined
         low, high = np.quantile(values, [tail, 1 - tail]) if len(values) else (math.nan, math.nan)
         intervals[name] = Interval(float(low), float(high))
     return intervals
+
+
+def _defined(score: Callable[[np.ndarray], Scores], chosen: np.ndarray) -> Scores:
+    # Some metrics raise where they are undefined, such as a ranking metric on rows of one class.
+    try:
+        return score(chosen)
+    except RecipeError:
+        return {}
 
 
 def mcnemar(wins: int, losses: int) -> float:

@@ -330,6 +330,48 @@ def test_models_of_different_rows_are_not_paired(
         compared(tmp_path, data["second"], models["good"], "old")
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("SCALE = np.float32(100)", "SCALE = np.float32(10)"),  # outputs that mean something else
+        ('Column("days_ahead", "int64"', 'Column("days_ahead", "float64"'),  # rows that only it can read
+    ],
+)
+def test_a_champion_of_another_recipe_is_read_by_its_own(
+    data: dict[str, dsl.Dataset],
+    models: dict[str, dsl.Model],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+    after: str,
+) -> None:
+    source = (ROOT / "examples/departures/recipe.py").read_text()
+    assert before in source
+    (tmp_path / "earlier").mkdir()
+    recipe = tmp_path / "earlier" / "recipe.py"
+    recipe.write_text(source.replace(before, after))
+    earlier = trained(tmp_path / "champion", data["departures"], f"{recipe}:Departures", {"epochs": 10})
+    monkeypatch.setattr(compare, "download", lambda name, version: Path(earlier.path))
+    result, _ = compared(tmp_path / "out", data["departures"], models["old"], "1")
+    # Both learned the same task on the same rows: whoever misreads the champion is off by a factor of ten.
+    assert 0.7 < result.champion_score / result.challenger_score < 1.4
+
+
+def test_a_champion_without_the_objective_is_told(
+    data: dict[str, dsl.Dataset],
+    models: dict[str, dsl.Model],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = (ROOT / "examples/departures/recipe.py").read_text()
+    recipe = tmp_path / "recipe.py"
+    recipe.write_text(source.replace('"mae"', '"mean_error"'))
+    earlier = trained(tmp_path / "champion", data["departures"], f"{recipe}:Departures", {"epochs": 1})
+    monkeypatch.setattr(compare, "download", lambda name, version: Path(earlier.path))
+    with pytest.raises(RecipeError, match="of the champion does not return 'mae'"):
+        compared(tmp_path / "out", data["departures"], models["old"], "1")
+
+
 @pytest.mark.parametrize("options", [{"margin": -0.1}, {"alpha": 0.5}, {"alpha": 0.0}, {"resamples": 0}])
 def test_arguments_out_of_range_are_refused(
     data: dict[str, dsl.Dataset], models: dict[str, dsl.Model], tmp_path: Path, options: dict[str, float]
