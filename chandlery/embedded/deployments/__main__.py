@@ -5,9 +5,12 @@ SIGTERM stops it and the servers. When it is killed the servers go on, and the n
 
 from __future__ import annotations
 
+import signal
 import sys
 
-from chandlery.embedded.deployments.run import main
-
 if __name__ == "__main__":
+    # Until the controller listens to it, a SIGTERM would end it and leave the servers of the one before.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    from chandlery.embedded.deployments.run import main
+
     sys.exit(main())

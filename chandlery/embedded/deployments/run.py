@@ -54,6 +54,7 @@ async def run_controller(
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
     store = platform.open_resources()
     timeout = aiohttp.ClientTimeout(total=5.0, sock_connect=1.0)
     async with aiohttp.ClientSession(timeout=timeout) as session:

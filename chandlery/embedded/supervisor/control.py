@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chandlery import processes
+from chandlery.embedded.deployments.servers import stop_servers
 from chandlery.embedded.supervisor.daemon import folder
 from chandlery.errors import DeadlineError, PlatformError
 
@@ -93,6 +94,8 @@ def down(root: Path, *, deadline: float = STOP_DEADLINE) -> bool:
         was_up = was_up or processes.alive(orphan)
         processes.end(orphan)
         path.unlink(missing_ok=True)
+    # Model servers outlive a controller that was killed.
+    was_up = stop_servers(root) > 0 or was_up
     for name in ("endpoints.json", "state.json", "supervisor.pid"):
         (state / name).unlink(missing_ok=True)
     return was_up

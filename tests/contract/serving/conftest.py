@@ -25,7 +25,7 @@ from chandlery.serving.spec import ServingSpec, Variant
 HERE = Path(__file__).parent
 STANDIN = HERE / "standin.py"
 CONTROLLER = (
-    "import sys; from chandlery.embedded.deployments.run import main; "
+    "import signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); from chandlery.embedded.deployments.run import main; "
     f"sys.exit(main((sys.executable, {str(STANDIN)!r})))"
 )
 
