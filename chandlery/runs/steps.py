@@ -43,9 +43,10 @@ class Summary:
     curl: str = ""
 
 
-def record_run(values: Mapping[str, Any], reports: Mapping[str, str]) -> None:
-    """Note what the pure steps of this run found; see the component."""
+def record_run(values: Mapping[str, Any], reports: Mapping[str, str]) -> str:
+    """Note what the pure steps of this run found and return the decision; see the component."""
     note(values, reports)
+    return str(values["decision"])
 
 
 def report_run(pipeline: str, model_name: str, state: str, report: dsl.HTML) -> None:

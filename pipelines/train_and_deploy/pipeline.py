@@ -101,7 +101,9 @@ def train_and_deploy(
             evaluation=evaluated.outputs["report"],
             comparison=compared.outputs["report"],
         )
-        with dsl.If(compared.outputs["decision"] != "worse", name="release"):
+        # kfp.local finds a condition's value only when it is the one unnamed output of a task in the same DAG,
+        # so the gate is on what record_run returns, not on compare_models' named output.
+        with dsl.If(recorded.output != "worse", name="release"):
             registered = add(
                 "register_model",
                 model=trained.outputs["model"],
@@ -111,7 +113,7 @@ def train_and_deploy(
                 comparison=compared.outputs["report"],
                 curves=trained.outputs["curves"],
                 trials=search.outputs["trials"],
-            ).after(recorded)
+            )
             deployed = add(
                 "deploy_model",
                 model_name=model_name,
@@ -133,5 +135,5 @@ def train_and_deploy(
                 replay_rate=replay_rate,
                 seed=seed,
             ).after(deployed)
-            with dsl.If(canary.outputs["released"] == "yes", name="promote"):
-                add("promote_model", model_name=model_name, version=registered.outputs["version"])
+            # Whatever the canary left in charge is the champion: the new version, or still the old one.
+            add("promote_model", model_name=model_name, version=canary.outputs["champion_version"])

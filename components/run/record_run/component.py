@@ -20,7 +20,7 @@ def record_run(
     training: dsl.Input[dsl.HTML],
     evaluation: dsl.Input[dsl.HTML],
     comparison: dsl.Input[dsl.HTML],
-) -> None:
+) -> str:
     """Write what the pure steps found into the record of this run, whether they ran or came from the cache.
 
     Args:
@@ -37,10 +37,13 @@ def record_run(
         training: learning curves.
         evaluation: report of the evaluation.
         comparison: report of the comparison.
+
+    Returns:
+        the decision, for the pipeline's gate.
     """
     from chandlery.runs.steps import record_run
 
-    record_run(
+    return record_run(
         {
             "commit": commit,
             "best_parameters": best_parameters,

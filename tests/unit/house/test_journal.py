@@ -48,7 +48,7 @@ def test_the_report_shows_every_page_and_the_summary_what_comes_first(in_a_run: 
         "metric": "accuracy",
         "challenger_score": 0.97,
     }
-    record_run(values, {"Evaluation": str(page)})
+    assert record_run(values, {"Evaluation": str(page)}) == "better"
     note(
         {"verdict": "rolled_back", "verdict_reason": "12 of 40 wrong", "curl": "curl http://x"}, task="canary"
     )
