@@ -378,7 +378,8 @@ def _missing(seen: Observation) -> str:
     if not seen.state:
         return "nothing has looked at it yet; is the platform running?"
     if not seen.rolled_out:
-        return f"{seen.state}, servers of the new document are not all ready"
+        said = seen.description.partition("\n")[0] if seen.up_to_date else ""
+        return f"{seen.state}, {said or 'servers of the new document are not all ready'}"
     if seen.in_force is None or dict(seen.in_force) != dict(seen.wanted):
         return f"{seen.state}, split in force {dict(seen.in_force or {})}, wanted {dict(seen.wanted)}"
     return seen.state

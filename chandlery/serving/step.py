@@ -88,7 +88,9 @@ def _curl(request: Request, version: str) -> str:
     package = download(request.model_name, version)
     gateway = platform.require_gateway()
     rows = sample_request(package)
-    return curl_line(gateway, request.where, request.name, rows, request.protocol, node_name(request.model_name))
+    return curl_line(
+        gateway, request.where, request.name, rows, request.protocol, node_name(request.model_name)
+    )
 
 
 def _text(value: object) -> str:

@@ -95,6 +95,18 @@ def bootstrap(place: Place, port: int, admin: int) -> dict[str, Any]:
     return {
         "node": {"id": "chandlery", "cluster": "chandlery"},
         "admin": {"address": _address(HOST, admin)},
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": f"{_TYPE}extensions.resource_monitors.downstream_connections.v3"
+                        ".DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": "8192",
+                    },
+                }
+            ]
+        },
         # Histograms are merged at the flush.
         "stats_flush_interval": "0.5s",
         "stats_config": {
