@@ -38,7 +38,7 @@ class Digits(Recipe):
         "units": 64,
         "dropout": 0.1,
         "activation": "relu",
-        "epochs": 20,
+        "epochs": 15,
         "batch_size": 32,
     }
     slices = ("label",)
