@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -13,12 +16,16 @@ from chandlery import registry
 from chandlery.errors import DeadlineError, InvalidDocumentError, NotFoundError, ServingError, UserError
 from chandlery.provenance import Provenance
 from chandlery.serving import deploy as deploying
+from chandlery.serving import step
 from chandlery.serving.deploy import Request, deploy, dry_run, roll_back
 from chandlery.serving.deployment import current
 from chandlery.serving.step import deploy_model, rollback_deployment
 
 from .conftest import Platform
 
+pytestmark = pytest.mark.slow  # starts servers
+
+NOTED: dict[str, str] = {}
 BEHAVIOUR = {"13": "fail=1", "14": "start=3"}
 
 
@@ -61,6 +68,10 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
         return Info(version)
 
     monkeypatch.setattr(registry, "version_info", version_info)
+    # The sample of the curl line comes from the version's package, which the stand-in has none of.
+    monkeypatch.setattr(step, "download", lambda model_name, version: Path(version))
+    monkeypatch.setattr(step, "sample_request", lambda package: {"x": np.array([7])})
+    monkeypatch.setattr(step, "note", NOTED.update)
 
 
 def test_deploy_canary_rollback(platform: Platform, tmp_path: Path) -> None:
@@ -72,6 +83,8 @@ def test_deploy_canary_rollback(platform: Platform, tmp_path: Path) -> None:
         "replace",
         "yes",
     )
+    pasted = subprocess.run(NOTED["curl"], shell=True, capture_output=True, text=True, timeout=20)
+    assert json.loads(pasted.stdout)["jsonData"] == {"echo": [7]}
     written = yaml.safe_load(Path(document.path).read_text(encoding="utf-8"))
     container = written["spec"]["predictors"][0]["componentSpecs"][0]["spec"]["containers"][0]
     assert {"name": "CHANDLERY_MAX_BATCH", "value": "32"} in container["env"]

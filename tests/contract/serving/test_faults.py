@@ -157,6 +157,7 @@ def test_a_server_that_hangs_in_its_death_is_killed(platform: Platform) -> None:
     until(lambda: not platform.servers(), "the suspended server is gone", 40)
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_told_or_avoided(platform: Platform) -> None:
     address = platform.address
     environment = {**os.environ, "CHANDLERY_GATEWAY_KIND": platform.kind}

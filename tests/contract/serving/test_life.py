@@ -22,6 +22,8 @@ from chandlery.serving.evidence import read_evidence
 
 from .conftest import Platform, serving, until, variant
 
+pytestmark = pytest.mark.slow  # starts servers
+
 ROWS = {"x": np.array([1, 2, 3])}
 
 
