@@ -1,0 +1,109 @@
+"""Load on an HTTP server: wrk where it is installed, otherwise Python threads."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of one load.
+
+    Attributes:
+        rate: good answers per second.
+        p50: median latency in ms.
+        p99: 99th percentile in ms.
+        bad: answers that were not 200.
+    """
+
+    rate: float
+    p50: float
+    p99: float
+    bad: int
+
+
+def generator() -> str:
+    """Return the name of the load generator that will be used."""
+    return "wrk" if shutil.which("wrk") else "python threads"
+
+
+def load(port: int, path: str, body: bytes, connections: int, seconds: float) -> Measured:
+    """Post `body` over and over.
+
+    Args:
+        port: port on loopback.
+        path: path to post to.
+        body: JSON document.
+        connections: connections that are kept busy, one request each at a time.
+        seconds: how long; wrk takes whole seconds.
+    """
+    if generator() == "wrk":
+        return _wrk(port, path, body, connections, seconds)
+    return _threads(port, path, body, connections, seconds)
+
+
+def _wrk(port: int, path: str, body: bytes, connections: int, seconds: float) -> Measured:
+    script = (
+        'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = '
+        + json.dumps(body.decode())
+        + '\nfunction done(summary, latency)\n  io.write(string.format("MEASURED %f %f %f %d\\n", '
+        + "(summary.requests - summary.errors.status) / summary.duration * 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, "
+        + "summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout))\nend\n"
+    )
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{round(seconds)}s",
+            "--timeout",
+            "30s",
+            "-s",
+            file.name,
+        ]
+        address = f"http://127.0.0.1:{port}{path}"
+        output = subprocess.run(
+            [*command, address], check=True, capture_output=True, text=True, timeout=seconds + 60
+        ).stdout
+    found = re.search(r"MEASURED (\S+) (\S+) (\S+) (\d+)", output)
+    if found is None:
+        raise RuntimeError(f"wrk printed no figures:\n{output}")
+    rate, p50, p99 = (float(found[group]) for group in (1, 2, 3))
+    return Measured(rate, p50, p99, int(found[4]))
+
+
+def _threads(port: int, path: str, body: bytes, connections: int, seconds: float) -> Measured:
+    latencies: list[float] = []
+    bad: list[int] = []
+    until = time.perf_counter() + seconds
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        while (began := time.perf_counter()) < until:
+            connection.request("POST", path, body, {"content-type": "application/json"})
+            response = connection.getresponse()
+            response.read()
+            latencies.append(time.perf_counter() - began)
+            if response.status != 200:
+                bad.append(response.status)
+        connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    percentiles = statistics.quantiles(latencies, n=100)
+    good = len(latencies) - len(bad)
+    return Measured(good / seconds, percentiles[49] * 1e3, percentiles[98] * 1e3, len(bad))
