@@ -15,6 +15,7 @@ from chandlery.rollout import release
 from chandlery.rollout.policy import ReleasePolicy
 from chandlery.rollout.state import ANNOTATION, CanaryState
 from chandlery.serving.deployment import apply, current, read_annotation, wait_ready
+from chandlery.serving.evidence import read_evidence
 from chandlery.serving.spec import ServingSpec
 
 from . import echo_traffic
@@ -53,6 +54,11 @@ def serves(platform: Platform) -> dict[str, int]:
     return dict(spec.weights)
 
 
+def _judged_share(predictor: str) -> float:
+    counts = read_evidence("digits", "default", 0.5)[predictor]
+    return counts.judged / counts.requests
+
+
 def test_a_better_version_is_promoted(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(platform, "wrong=0.03")
     began = time.monotonic()
@@ -68,7 +74,9 @@ def test_a_better_version_is_promoted(platform: Platform, monkeypatch: pytest.Mo
     assert [epoch.weight for epoch in state.epochs] == [5, 25, 50]
     champion, challenger = state.totals()
     assert champion.errors == challenger.errors == 0
-    assert champion.judged >= 0.9 * champion.requests
+    assert champion.judged > 0
+    # Labels have a longer grace than requests, so the epochs hold fewer; the counters themselves miss next to none.
+    until(lambda: _judged_share("v13") > 0.98, "feedback on nearly every answer was counted", 5.0)
     # The same run asks again and is told the same; another run has nothing to do.
     assert release_it(monkeypatch).verdict == "promoted"
     assert release_it(monkeypatch, run="run-2").verdict == "nothing_to_do"
