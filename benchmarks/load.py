@@ -52,13 +52,18 @@ def load(port: int, path: str, body: bytes, connections: int, seconds: float) ->
 
 
 def _wrk(port: int, path: str, body: bytes, connections: int, seconds: float) -> Measured:
-    script = (
-        'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = '
-        + json.dumps(body.decode())
-        + '\nfunction done(summary, latency)\n  io.write(string.format("MEASURED %f %f %f %d\\n", '
-        + "(summary.requests - summary.errors.status) / summary.duration * 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, "
-        + "summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout))\nend\n"
-    )
+    script = f"""
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = {json.dumps(body.decode())}
+function done(summary, latency, requests)
+  local errors = summary.errors
+  local good = (summary.requests - errors.status) / summary.duration * 1e6
+  local bad = errors.status + errors.connect + errors.read + errors.timeout
+  local p50, p99 = latency:percentile(50) / 1e3, latency:percentile(99) / 1e3
+  io.write(string.format("MEASURED %f %f %f %d\\n", good, p50, p99, bad))
+end
+"""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
