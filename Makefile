@@ -15,7 +15,7 @@ help: ## Show what can be made
 	$(PYTHON) scripts/get_uv.py .tools
 
 $(SETUP): pyproject.toml uv.lock | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
-	$(UV) sync --frozen --python $(PYTHON)
+	$(UV) sync --frozen --compile-bytecode --python $(PYTHON)
 	@touch $(SETUP)
 
 setup: $(SETUP) ## Install uv and the locked environment

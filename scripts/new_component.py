@@ -137,4 +137,4 @@ def main(family: str, name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*(sys.argv[1:] + ["", ""])[:2]))
+    sys.exit(main(*[*sys.argv[1:], "", ""][:2]))

@@ -10,6 +10,7 @@ import socket
 import sys
 
 from chandlery.errors import ChandleryError, PlatformError
+from chandlery.lean import load_tensorflow
 from chandlery.progress import report
 from chandlery.server.settings import from_environment
 
@@ -25,6 +26,7 @@ def main() -> int:
         return error.exit_code
     from chandlery.server.model import ChandleryModel
 
+    load_tensorflow()
     try:
         model = ChandleryModel(settings=settings)
         model.load()

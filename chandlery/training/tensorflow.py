@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+from chandlery.lean import load_tensorflow
+from chandlery.provenance import TASK_VARIABLE
+
 
 def start_tensorflow(seed: int, deterministic: bool) -> None:
     """Import TensorFlow and Keras and seed every generator that they, numpy and Python keep.
@@ -15,6 +18,8 @@ def start_tensorflow(seed: int, deterministic: bool) -> None:
     """
     # Read once, when the library is loaded. What it still prints comes before its logging is set up.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if os.environ.get(TASK_VARIABLE):
+        load_tensorflow()
     import keras
     import tensorflow as tf
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from chandlery.errors import ChandleryError, UserError
+from chandlery.lean import load_tensorflow
 from chandlery.recipe import load_recipe
 
 
@@ -35,6 +36,8 @@ def _run(options: argparse.Namespace) -> None:
     loaded = load_recipe(options.recipe)
     parameters = complete(loaded.recipe, parse(options.parameter))
     rows = read_rows(loaded.recipe, _folder(options))
+    if sys.argv[0].endswith("trial.py"):  # run as a program, so the process is ours
+        load_tensorflow()
     result = fit(loaded, rows, parameters, options.seed, on_epoch=_print)
     print(f"{loaded.recipe.objective}={result.objective:.6g}", flush=True)
 
