@@ -16,6 +16,7 @@ help: ## Show what can be made
 
 $(SETUP): pyproject.toml uv.lock | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
 	$(UV) sync --frozen --compile-bytecode --python $(PYTHON)
+	@$(RUN) python -m compileall -q chandlery
 	@touch $(SETUP)
 
 setup: $(SETUP) ## Install uv and the locked environment

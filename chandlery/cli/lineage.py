@@ -26,7 +26,8 @@ def lineage(ref: str, *, as_json: bool) -> None:
 
     def label(node: Node) -> str:
         details = ", ".join(f"{key} {value}" for key, value in node.details.items() if value)
-        return f"[bold]{node.kind}[/bold] {node.name}" + (f"  [dim]{details}[/dim]" if details else "")
+        name = f"[bold green]{node.name}[/bold green]" if node.asked else node.name
+        return f"[bold]{node.kind}[/bold] {name}" + (f"  [dim]{details}[/dim]" if details else "")
 
     tree = Tree(label(root))
     grow(root, tree)

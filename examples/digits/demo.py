@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RECIPE = f"{HERE / 'recipe.py'}:Digits"
@@ -22,12 +23,13 @@ MODEL = "digits"
 RELEASE = {
     "repo": "digits",
     "model_name": MODEL,
-    "max_trials": "4",
-    "parameters": "{epochs: 12}",
     "traffic_repo": "digits-traffic",
-    "replay_rate": "150",
+    "replay_rate": "300",
     "canary_deadline_seconds": "120",
 }
+# The first data commit is small: it takes more epochs, and deserves less of a search.
+FIRST = {"max_trials": "2", "parameters": "{epochs: 20}"}
+NEXT = {"max_trials": "4", "parameters": "{epochs: 8}"}
 
 
 def main() -> int:
@@ -49,12 +51,12 @@ def main() -> int:
         else:
             heading("The first data commit, and the first champion")
             commit(folders["history-1"], "digits")
-            chandlery("run", "train_and_deploy", *arguments(RECIPE))
+            chandlery("run", "train_and_deploy", *arguments(RECIPE, FIRST))
         heading(
             "A newer data commit, and a challenger" + (" that learnt from corrupted labels" if bad else "")
         )
         commit(folders["history-2"], "digits")
-    chandlery("run", "train_and_deploy", *arguments(BAD_RECIPE if bad else RECIPE))
+    chandlery("run", "train_and_deploy", *arguments(BAD_RECIPE if bad else RECIPE, NEXT))
     return 0
 
 
@@ -69,8 +71,15 @@ def champion() -> str:
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode:
         return ""
-    name: str = json.loads(found.stdout)["name"]
-    return name.rpartition("/")[2]
+    version = asked(json.loads(found.stdout))
+    return version["name"].rpartition("/")[2] if version["kind"] == "model version" else ""
+
+
+def asked(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the node of a lineage tree that was asked for; the root when there is none below."""
+    if node["asked"]:
+        return node
+    return next((found for child in node["children"] if (found := asked(child))["asked"]), node)
 
 
 def commit(source: Path, repo: str) -> None:
@@ -78,11 +87,10 @@ def commit(source: Path, repo: str) -> None:
     chandlery("run", "commit_dataset", "-p", f"source={source}", "-p", f"repo={repo}")
 
 
-def arguments(recipe: str) -> list[str]:
+def arguments(recipe: str, search: dict[str, str]) -> list[str]:
     """Return the release's arguments."""
-    return [
-        word for name, value in {"recipe": recipe, **RELEASE}.items() for word in ("-p", f"{name}={value}")
-    ]
+    values = {"recipe": recipe, **RELEASE, **search}
+    return [word for name, value in values.items() for word in ("-p", f"{name}={value}")]
 
 
 def chandlery(*words: str) -> None:

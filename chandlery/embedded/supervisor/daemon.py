@@ -19,7 +19,6 @@ from pathlib import Path
 from types import FrameType
 
 from chandlery import processes
-from chandlery.processes import ProcessId
 from chandlery.embedded.supervisor.services import (
     Service,
     endpoint_table,
@@ -29,6 +28,7 @@ from chandlery.embedded.supervisor.services import (
     services,
 )
 from chandlery.platform import home
+from chandlery.processes import ProcessId
 
 TICK = 0.25  # seconds between looks
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0  # seconds before a service that died is started again

@@ -11,8 +11,6 @@ from chandlery.provenance import Provenance
 from chandlery.search import SearchRequest, build_experiment, preset_names
 from chandlery.search.presets import load_preset
 
-SCHEMA = json.loads((Path(__file__).parent / "katib-v1beta1.swagger.json").read_text())
-
 
 def closed(definitions: dict) -> dict:
     """Returns the definitions with unknown fields forbidden, and Kubernetes' own types, which the file lacks, open."""
@@ -35,21 +33,24 @@ def closed(definitions: dict) -> dict:
     return known | {name: {} for name in missing}
 
 
-VALIDATOR = jsonschema.Draft4Validator(
-    {"$ref": "#/definitions/v1beta1.Experiment", "definitions": closed(SCHEMA["definitions"])}
-)
+@pytest.fixture
+def validator(upstream_schema):
+    definitions = closed(upstream_schema("katib-v1beta1.swagger.json")["definitions"])
+    return jsonschema.Draft4Validator(
+        {"$ref": "#/definitions/v1beta1.Experiment", "definitions": definitions}
+    )
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_a_preset_is_valid_against_katibs_schema(name):
-    VALIDATOR.validate(load_preset(name))
+def test_a_preset_is_valid_against_katibs_schema(name, validator):
+    validator.validate(load_preset(name))
 
 
-def test_the_schema_finds_a_misspelt_field():
+def test_the_schema_finds_a_misspelt_field(validator):
     preset = load_preset("random")
     preset["spec"]["parallelTrials"] = 2
     with pytest.raises(jsonschema.ValidationError):
-        VALIDATOR.validate(preset)
+        validator.validate(preset)
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -64,9 +65,9 @@ def test_there_are_the_promised_ones():
     assert {"random", "grid", "tpe", "cmaes", "tpe-medianstop"} <= set(preset_names())
 
 
-def test_what_we_build_is_valid_against_katibs_schema(monkeypatch):
+def test_what_we_build_is_valid_against_katibs_schema(monkeypatch, validator):
     monkeypatch.chdir(Path(__file__).parents[3])
     request = SearchRequest(
         "examples/digits/recipe.py:Digits", "digits", "c0ffee", goal=0.9, early_stopping=True
     )
-    VALIDATOR.validate(build_experiment(request, Provenance(run_id="r", task="t")))
+    validator.validate(build_experiment(request, Provenance(run_id="r", task="t")))

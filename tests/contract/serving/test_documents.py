@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,6 @@ import yaml
 from chandlery.serving.spec import ServingSpec, Variant, to_seldon
 
 ROOT = Path(__file__).parents[3]
-SCHEMA = json.loads(
-    (Path(__file__).parent / "schemas" / "seldondeployment-v1.schema.json").read_text(encoding="utf-8")
-)
 
 
 def strict(schema: Any) -> Any:
@@ -31,17 +28,19 @@ def strict(schema: Any) -> Any:
     return made
 
 
-STRICT = strict(SCHEMA)
+@pytest.fixture
+def schema(upstream_schema: Callable[[str], dict[str, Any]]) -> Any:
+    return strict(upstream_schema("seldondeployment-v1.schema.json"))
 
 
 @pytest.mark.parametrize("strategy", ["replace", "canary", "ab", "shadow"])
-def test_published_documents_fit_the_schema(strategy: str) -> None:
+def test_published_documents_fit_the_schema(strategy: str, schema: Any) -> None:
     document = yaml.safe_load((ROOT / "seldon" / f"{strategy}.yaml").read_text(encoding="utf-8"))
-    jsonschema.validate(document, STRICT)
+    jsonschema.validate(document, schema)
 
 
 @pytest.mark.parametrize("protocol", ["seldon", "v2"])
-def test_a_spec_with_everything_set_fits_the_schema(protocol: str) -> None:
+def test_a_spec_with_everything_set_fits_the_schema(protocol: str, schema: Any) -> None:
     spec = ServingSpec(
         "digits",
         "default",
@@ -54,11 +53,11 @@ def test_a_spec_with_everything_set_fits_the_schema(protocol: str) -> None:
         cpu_limit="2",
         environment=(("A", "b"),),
     )
-    jsonschema.validate(to_seldon(spec), STRICT)
+    jsonschema.validate(to_seldon(spec), schema)
 
 
-def test_the_check_can_fail() -> None:
+def test_the_check_can_fail(schema: Any) -> None:
     document = yaml.safe_load((ROOT / "seldon" / "replace.yaml").read_text(encoding="utf-8"))
     document["spec"]["predictors"][0]["weight"] = 5
     with pytest.raises(jsonschema.ValidationError, match="weight"):
-        jsonschema.validate(document, STRICT)
+        jsonschema.validate(document, schema)

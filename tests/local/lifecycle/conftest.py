@@ -100,3 +100,10 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     yield found
     stopped = found.call("down", timeout=120)
     assert stopped.returncode == 0, stopped.stderr
+
+
+def asked(node: dict[str, Any]) -> dict[str, Any]:
+    """The node of a lineage tree that was asked for."""
+    if node["asked"]:
+        return node
+    return next((found for child in node["children"] if (found := asked(child))["asked"]), node)

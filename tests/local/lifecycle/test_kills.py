@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import RECIPE, Laptop, release
+from .conftest import RECIPE, Laptop, asked, release
 
 KILLS = 30
 SEED = 20261120
@@ -92,8 +92,8 @@ def test_thirty_kills_later_everything_is_whole(laptop: Laptop, folders: dict[st
 def check_versions(laptop: Laptop) -> None:
     """No model is registered twice, and the champion exists."""
     laptop.call("up", timeout=120)
-    champion = laptop.json("lineage", "models:/digits@champion")
-    assert champion["name"]
+    champion = asked(laptop.json("lineage", "models:/digits@champion"))
+    assert champion["name"].startswith("models:/digits/")
     code = (
         "from chandlery.platform import require_mlflow; from mlflow import MlflowClient;"
         "c = MlflowClient(require_mlflow());"

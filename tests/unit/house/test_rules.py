@@ -76,9 +76,15 @@ def test_one_name_everywhere(entry: catalog.Entry) -> None:
 def test_a_component_is_a_thin_shell(entry: catalog.Entry) -> None:
     tree = ast.parse(entry.source.read_text(encoding="utf-8"))
     function = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == entry.name)
-    body = [node for node in function.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))]
+    body = [
+        node
+        for node in function.body
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]
     assert len(body) <= 6, "an import, a call, and at most the naming of outputs"
-    assert not [n for part in body for n in ast.walk(part) if isinstance(n, ast.If | ast.For | ast.While | ast.Try)]
+    assert not [
+        n for part in body for n in ast.walk(part) if isinstance(n, ast.If | ast.For | ast.While | ast.Try)
+    ]
     executor = next(iter(catalog.load_package(entry.package)["deploymentSpec"]["executors"].values()))
     assert executor["container"]["image"] == catalog.IMAGE
     assert "pip install" not in " ".join(executor["container"]["command"])
