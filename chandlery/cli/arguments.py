@@ -14,6 +14,12 @@ from chandlery.catalog import Input
 from chandlery.errors import UserError
 
 
+def for_dry_run(declared: list[Input], names: list[str]) -> list[Input]:
+    """Return the inputs that a dry run takes: plain ones, and text `names` in place of what artifacts would tell."""
+    plain = [item for item in declared if not item.artifact]
+    return plain + [Input(name, "STRING", False, True, "", "") for name in names]
+
+
 def parse(pairs: list[str], declared: list[Input]) -> dict[str, Any]:
     """Return typed arguments.
 

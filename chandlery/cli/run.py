@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chandlery import catalog, platform
-from chandlery.cli.arguments import parse, pin_recipes
+from chandlery.cli.arguments import for_dry_run, parse, pin_recipes
 from chandlery.cli.display import Display
 from chandlery.cli.output import console, print_json
 from chandlery.errors import UserError
@@ -25,8 +25,10 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
         ConflictError: another run is in progress in this home.
     """
     name, package, entry = _resolve(target)
-    arguments = parse(pairs, catalog.inputs(catalog.load_package(package)))
-    arguments = pin_recipes(arguments)
+    declared = catalog.inputs(catalog.load_package(package))
+    if dry_run and entry:
+        declared = for_dry_run(declared, entry.metadata.get("dry_run_inputs", []))
+    arguments = pin_recipes(parse(pairs, declared))
     if dry_run:
         return _dry_run(entry, name, arguments)
     home = platform.home()

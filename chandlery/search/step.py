@@ -12,6 +12,18 @@ from chandlery.errors import UserError
 from chandlery.recipe import Value, load_recipe
 from chandlery.search.document import SearchRequest, build_experiment
 
+DRY_RUN_NAMES = (
+    "recipe",
+    "repo",
+    "commit",
+    "algorithm",
+    "max_trials",
+    "parallel_trials",
+    "max_failed_trials",
+    "early_stopping",
+    "seed",
+)
+
 
 def tune_hyperparameters(
     dataset: Any,
@@ -122,6 +134,17 @@ def cli_document(request: SearchRequest) -> str:
 
     document = build_experiment(request, provenance.current(), namespace=endpoints().namespace)
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def dry_run(arguments: Mapping[str, Any]) -> str:
+    """Return the Experiment that `tune_hyperparameters` would apply, as YAML: what `--dry-run` prints.
+
+    Args:
+        arguments: those of the component that are plain values, and `repo` and `commit` for the dataset.
+    """
+    given = {name: arguments[name] for name in DRY_RUN_NAMES if name in arguments}
+    fixed = {name: _value(value) for name, value in arguments.get("parameters", {}).items()}
+    return cli_document(SearchRequest(**given, goal=_goal(str(arguments.get("goal", ""))), fixed=fixed))
 
 
 def _goal(text: str) -> float | None:

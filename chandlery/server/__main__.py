@@ -26,9 +26,9 @@ def main() -> int:
         return error.exit_code
     from chandlery.server.model import ChandleryModel
 
-    load_tensorflow()
     try:
         model = ChandleryModel(settings=settings)
+        load_tensorflow()
         model.load()
     except ChandleryError as error:
         print(error, file=sys.stderr, flush=True)
