@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from chandlery.files import write_json
+
 START_TOLERANCE = 1.0  # seconds by which two readings of one process's start time may differ
 
 
@@ -90,10 +92,7 @@ def group_members(process: ProcessId) -> list[int]:
 
 def save(process: ProcessId, path: Path) -> None:
     """Write the process's identity to `path` atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(asdict(process)), encoding="utf-8")
-    os.replace(partial, path)
+    write_json(path, asdict(process), indent=None)
 
 
 def load(path: Path) -> ProcessId | None:

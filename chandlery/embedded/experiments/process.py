@@ -16,6 +16,7 @@ from typing import Any
 
 from chandlery.embedded.experiments import wrapper
 from chandlery.embedded.experiments.template import Command
+from chandlery.files import write_json
 
 MAX_ATTEMPTS = 3  # starts of a trial whose process was killed from outside, before it counts as failed
 
@@ -73,9 +74,7 @@ class TrialProcess:
             "deadline_seconds": command.deadline_seconds,
             "metrics_file": command.metrics_file,
         }
-        partial = self.folder / ".run.json"
-        partial.write_text(json.dumps(run, indent=1), encoding="utf-8")
-        os.replace(partial, self.folder / "run.json")
+        write_json(self.folder / "run.json", run, indent=1)
         # -I and -S: nothing of the caller's Python settings, and no site packages, to start quickly.
         self._child = subprocess.Popen(
             [sys.executable, "-I", "-S", wrapper.__file__, str(self.folder)],
