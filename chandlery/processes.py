@@ -69,12 +69,20 @@ def end(process: ProcessId | None, grace: float = 10.0) -> None:
     # The group outlives its leader when the leader alone was killed; a stranger's group is never touched,
     # because a group id stays taken as long as one member lives.
     if alive(process):
-        _signal_group(process.pid, signal.SIGTERM)
+        signal_group(process.pid, signal.SIGTERM)
         limit = time.monotonic() + grace
         while alive(process) and time.monotonic() < limit:
             time.sleep(0.05)
     for member in group_members(process):
         _signal(member, signal.SIGKILL)
+
+
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to a process group; one that is gone by now is no error."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return
 
 
 def group_members(process: ProcessId) -> list[int]:
@@ -109,13 +117,6 @@ def started(pid: int) -> float:
         return psutil.Process(pid).create_time()
     except psutil.Error:
         return time.time()
-
-
-def _signal_group(group: int, number: int) -> None:
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _signal(pid: int, number: int) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chandlery import processes
 from chandlery.embedded.experiments import wrapper
 from chandlery.embedded.experiments.template import Command
 from chandlery.files import write_json
@@ -122,7 +123,7 @@ class TrialProcess:
             late = time.monotonic() > deadline
             # Until process.json is there the group is known only to the controller that started it.
             if group and (late or not sent):
-                _signal(group, signal.SIGKILL if late else signal.SIGTERM)
+                processes.signal_group(group, signal.SIGKILL if late else signal.SIGTERM)
                 sent = True
             if time.monotonic() > deadline + _GRACE_SECONDS:
                 return  # a process that SIGKILL does not end hangs in the kernel
@@ -137,13 +138,6 @@ class TrialProcess:
 
     def _run(self) -> dict[str, Any]:
         return _read(self.folder / "run.json")
-
-
-def _signal(group: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return
 
 
 def _is_locked(path: Path) -> bool:
