@@ -20,6 +20,7 @@ import yaml
 
 from chandlery.catalog import IMAGE, Entry, Input, Output, entries, inputs, load_package, outputs
 from chandlery.errors import ChandleryError, UserError
+from chandlery.files import write_text
 
 
 def compile_entry(entry: Entry, target: Path) -> None:
@@ -135,9 +136,7 @@ def refresh(*, check: bool) -> list[str]:
                     )
                 )
                 if not check or not path.exists():
-                    partial = path.with_name(f".{path.name}.{os.getpid()}")
-                    partial.write_text(text, encoding="utf-8")
-                    os.replace(partial, path)
+                    write_text(path, text)
     return drifted
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from chandlery.files import write_json
+
 START_TOLERANCE = 1.0  # seconds by which two readings of one process's start time may differ
 
 
@@ -67,12 +69,20 @@ def end(process: ProcessId | None, grace: float = 10.0) -> None:
     # The group outlives its leader when the leader alone was killed; a stranger's group is never touched,
     # because a group id stays taken as long as one member lives.
     if alive(process):
-        _signal_group(process.pid, signal.SIGTERM)
+        signal_group(process.pid, signal.SIGTERM)
         limit = time.monotonic() + grace
         while alive(process) and time.monotonic() < limit:
             time.sleep(0.05)
     for member in group_members(process):
         _signal(member, signal.SIGKILL)
+
+
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to a process group; one that is gone by now is no error."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return
 
 
 def group_members(process: ProcessId) -> list[int]:
@@ -90,10 +100,7 @@ def group_members(process: ProcessId) -> list[int]:
 
 def save(process: ProcessId, path: Path) -> None:
     """Write the process's identity to `path` atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(asdict(process)), encoding="utf-8")
-    os.replace(partial, path)
+    write_json(path, asdict(process), indent=None)
 
 
 def load(path: Path) -> ProcessId | None:
@@ -110,13 +117,6 @@ def started(pid: int) -> float:
         return psutil.Process(pid).create_time()
     except psutil.Error:
         return time.time()
-
-
-def _signal_group(group: int, number: int) -> None:
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _signal(pid: int, number: int) -> None:

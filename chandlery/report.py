@@ -6,13 +6,13 @@ No script and nothing fetched: the dashboard shows artifacts in a sandboxed fram
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from chandlery.files import write_text
 from chandlery.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -133,11 +133,7 @@ class Report:
 
     def write(self, path: str | Path) -> None:
         """Write the page to `path` atomically."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        partial.write_text(self.html(), encoding="utf-8")
-        os.replace(partial, target)
+        write_text(Path(path), self.html())
 
     def _section(self, heading: str, inner: str) -> None:
         title = f"<h2>{escape(heading)}</h2>" if heading else ""

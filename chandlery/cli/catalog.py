@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from chandlery import catalog
 from chandlery.cli.output import print_json, print_table
 from chandlery.errors import UserError
+from chandlery.files import write_text
 
 DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 
@@ -86,9 +86,7 @@ def compile_(name: str, output: Path | None, registry: str, digests: Path | None
         return
     if not output.parent.is_dir():
         raise UserError(f"{output}: no folder {output.parent}", "make the folder, or choose another file")
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, output)
+    write_text(output, text)
     print(f"wrote {output}")
 
 

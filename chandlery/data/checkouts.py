@@ -30,6 +30,7 @@ from chandlery.data.client import connect
 from chandlery.data.errors import translated
 from chandlery.data.references import Pinned, listed, resolve
 from chandlery.errors import DataError, DeadlineError, NotFoundError
+from chandlery.files import write_json
 from chandlery.progress import report
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _download(client: Client, pinned: Pinned, source: str, root: Path, key: str)
             )
         with _disk(root):
             document = {"schema_version": 1, "files": {path: asdict(file) for path, file in files.items()}}
-            _write(root / f"{key}.json", json.dumps(document))
+            write_json(root / f"{key}.json", document, indent=None)
             shutil.rmtree(root / key, ignore_errors=True)  # a damaged one
             os.replace(partial, root / key)
     finally:
@@ -336,12 +337,6 @@ def _locked(path: Path, timeout: float) -> Iterator[None]:
 def _make(folder: Path) -> None:
     with _disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from chandlery.registry.bundle import Submission
 from chandlery.registry.reproduce import command
+from chandlery.registry.submission import Submission
 
 NOT_STATED = "Not stated."
 

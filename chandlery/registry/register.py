@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from chandlery import progress
 from chandlery.errors import RegistryError
 from chandlery.registry import tracking
-from chandlery.registry.bundle import CARD, Submission, write_bundle
+from chandlery.registry.bundle import CARD, write_bundle
 from chandlery.registry.client import call, is_missing, open_client
+from chandlery.registry.submission import Submission
 from chandlery.registry.versions import (
     CHALLENGER,
     COMPLETE,

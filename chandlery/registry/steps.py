@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, Protocol
 from chandlery import provenance
 from chandlery.errors import UserError
 from chandlery.registry.aliases import promote, rollback
-from chandlery.registry.bundle import About, submission
 from chandlery.registry.register import register
 from chandlery.registry.reproduce import SEED_TAG
+from chandlery.registry.submission import About, submission
 from chandlery.runs import note
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chandlery.files import write_text
 from chandlery.report import BAD, GOOD, PALETTE, axes, svg
 
 if TYPE_CHECKING:
-    from chandlery.rollout.simulate import Result
+    from chandlery.rollout.outcome import Result
 
 _OURS = "e-processes"
 _STYLES = {"Flagger": PALETTE[0], "z-test": PALETTE[3], "Kayenta": PALETTE[4]}
@@ -62,8 +62,4 @@ def draw(results: dict[str, dict[float, Result]], path: str | Path) -> None:
         frameon=False,
         handlelength=3.5,
     )
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    partial.write_text(svg(figure), encoding="utf-8")
-    os.replace(partial, target)
+    write_text(Path(path), svg(figure))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from chandlery import provenance
+from chandlery.files import write_text
 from chandlery.report import Report
 
 
@@ -149,13 +149,5 @@ def _publish(
     """Fill an HTML and a Metrics artifact: a file for each, numbers and provenance as metadata."""
     page.write(report.path)
     report.metadata.update(record.metadata())
-    _write_json(metrics.path, values)
+    write_text(Path(metrics.path), json.dumps(dict(values), indent=2, sort_keys=True) + "\n")
     metrics.metadata.update({**record.metadata(), **values})
-
-
-def _write_json(path: str, values: Mapping[str, float]) -> None:
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    partial.write_text(json.dumps(dict(values), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(partial, target)

@@ -19,6 +19,7 @@ from typing import Any
 import chandlery
 from chandlery import processes
 from chandlery.errors import ConflictError
+from chandlery.files import write_json
 from chandlery.platform import endpoints
 from chandlery.progress import EVENTS_VARIABLE
 from chandlery.provenance import RUN_VARIABLE
@@ -78,7 +79,7 @@ def launch(
             "pipeline_root": str(home / "artifacts" / "kfp"),
             "cache_root": str(home / "cache" / code_digest()),
         }
-        (folder / "request.json").write_text(json.dumps(request, indent=2), encoding="utf-8")
+        write_json(folder / "request.json", request)
         events = folder / "events.jsonl"
         position = events.stat().st_size if events.exists() else 0
         child, identity = processes.start(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from chandlery.files import write_text
 from chandlery.processes import ProcessId
 
 RUNNING, SUCCEEDED, FAILED = "running", "succeeded", "failed"
@@ -103,8 +103,6 @@ def load(path: Path) -> RunRecord | None:
 
 def save(home: Path, record: RunRecord) -> None:
     """Write a record atomically."""
-    folder = runs_root(home) / record.run_id
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".run.json.{os.getpid()}"
-    partial.write_text(json.dumps(asdict(record), indent=2, default=str), encoding="utf-8")
-    os.replace(partial, folder / "run.json")
+    write_text(
+        runs_root(home) / record.run_id / "run.json", json.dumps(asdict(record), indent=2, default=str)
+    )

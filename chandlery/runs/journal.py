@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chandlery.errors import UserError
+from chandlery.files import write_text
 from chandlery.platform import endpoints
 from chandlery.provenance import RUN_VARIABLE, TASK_VARIABLE
 
@@ -76,10 +77,7 @@ def note(
         os.replace(partial, copy)
         copies[title] = str(copy)
     document = {"task": task, "time": time.time(), "values": dict(values), "reports": copies}
-    target = folder / f"{task}.json"
-    partial = target.with_suffix(f".partial-{os.getpid()}")
-    partial.write_text(json.dumps(document, indent=2, default=str), encoding="utf-8")
-    os.replace(partial, target)
+    write_text(folder / f"{task}.json", json.dumps(document, indent=2, default=str))
 
 
 def read_notes(run_id: str) -> list[Note]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chandlery import provenance
+from chandlery.files import write_json, write_text
 from chandlery.report import Report, show
 from chandlery.runs.journal import Note, note, read_notes, run_folder
 
@@ -54,14 +54,12 @@ def report_run(pipeline: str, model_name: str, state: str, report: dsl.HTML) -> 
     record = provenance.current()
     notes = read_notes(record.run_id) if record.run_id else []
     page = render(pipeline, model_name, state, record.run_id, notes)
-    Path(report.path).parent.mkdir(parents=True, exist_ok=True)
-    Path(report.path).write_text(page, encoding="utf-8")
+    write_text(Path(report.path), page)
     report.metadata.update(record.metadata())
     if not record.run_id:
         return
     folder = run_folder(record.run_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "report.html", page)
+    write_text(folder / "report.html", page)
     summary = Summary(
         record.run_id,
         pipeline,
@@ -71,7 +69,7 @@ def report_run(pipeline: str, model_name: str, state: str, report: dsl.HTML) -> 
         str(folder / "report.html"),
         _merged(notes).get("curl", ""),
     )
-    _write(folder / SUMMARY, json.dumps(summary.__dict__, indent=2))
+    write_json(folder / SUMMARY, summary.__dict__)
 
 
 def read_summary(run_id: str) -> Summary | None:
@@ -150,9 +148,3 @@ def _body(path: Path) -> str:
         return "<p>(this report is no longer there)</p>"
     match = re.search(r"</header>(.*)</main>", text, flags=re.DOTALL)
     return match[1] if match else f"<pre>{path}</pre>"
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

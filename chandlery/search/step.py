@@ -9,6 +9,7 @@ from typing import Any
 
 from chandlery import provenance
 from chandlery.errors import UserError
+from chandlery.files import write_text
 from chandlery.recipe import Value, load_recipe
 from chandlery.search.document import SearchRequest, build_experiment
 
@@ -115,12 +116,12 @@ def tune_hyperparameters(
         store.close()
     record = provenance.read(result.document["metadata"]["annotations"]).with_(trial=result.best)
     best = fixed | result.parameters
-    Path(trials.path).write_text(to_csv(result), encoding="utf-8")
+    write_text(Path(trials.path), to_csv(result))
     build_report(result, record).write(report.path)
     kept = result.document | {
         "metadata": {k: v for k, v in result.document["metadata"].items() if k != "managedFields"}
     }
-    Path(document.path).write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
+    write_text(Path(document.path), yaml.safe_dump(kept, sort_keys=False))
     for artifact in (trials, report, document):
         artifact.metadata.update(record.metadata())
     return best, result.objective, result.experiment

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from chandlery import platform, provenance
+from chandlery.files import write_text
 from chandlery.registry import download
 from chandlery.resources.port import Document
 from chandlery.runs import note
@@ -76,11 +76,7 @@ def rollback_deployment(
 def _write(artifact: Artifact, document: Document) -> None:
     import yaml
 
-    path = Path(artifact.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    partial.write_text(yaml.safe_dump(document, sort_keys=False, width=110), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(Path(artifact.path), yaml.safe_dump(document, sort_keys=False, width=110))
     artifact.metadata.update(provenance.read(document["metadata"].get("annotations", {})).metadata())
 
 

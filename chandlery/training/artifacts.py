@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from chandlery import provenance
+from chandlery.files import write_text
 from chandlery.provenance import Provenance
 
 
@@ -36,11 +36,7 @@ def data_name(dataset: Artifact) -> str:
 
 def write_json(artifact: Artifact, content: Mapping[str, Any]) -> None:
     """Write the artifact's file atomically, NaN as null. An output without a file is never found in KFP's cache."""
-    path = Path(artifact.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(_plain(content), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(Path(artifact.path), json.dumps(_plain(content), indent=2, sort_keys=True) + "\n")
 
 
 def _plain(value: Any) -> Any:

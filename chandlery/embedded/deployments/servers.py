@@ -20,9 +20,10 @@ from typing import Any
 
 import psutil
 
-from chandlery import platform
+from chandlery import platform, processes
 from chandlery.embedded.gateway.place import HOST, Place, choose_port, read_address
 from chandlery.embedded.gateway.table import write_json
+from chandlery.processes import ProcessId, signal_group
 
 SLOT_VARIABLE = "CHANDLERY_SLOT"
 SERVER = (sys.executable, "-m", "chandlery.server")
@@ -103,7 +104,8 @@ class Server:
         """Tell whether its process is there."""
         if self.child is not None:
             return self.child.poll() is None
-        return process_of(self.record) is not None
+        known = ProcessId(self.record.pid, self.record.created) if self.record.pid else None
+        return processes.alive(known)
 
     def last_lines(self) -> list[str]:
         """Return the end of what its last process said."""
@@ -144,7 +146,7 @@ class Servers:
                 self._write(record)
             self.all[record.slot] = Server(record, started=time.monotonic())
         for process in marked.values():
-            kill_group(process.pid)
+            signal_group(process.pid, signal.SIGKILL)
         return [slot for slot, server in self.all.items() if server.running()]
 
     def make(
@@ -184,17 +186,15 @@ class Servers:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        server.record = replace(
-            record, pid=server.child.pid, created=_created(server.child.pid) or time.time()
-        )
+        pid = server.child.pid
+        server.record = replace(record, pid=pid, created=processes.started(pid))
         self._write(server.record)
         server.ready, server.unresponsive, server.started = False, 0, time.monotonic()
 
     def signal(self, server: Server, number: signal.Signals) -> None:
         """Send a signal to the process group of a server, if it is there."""
         if server.running():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.record.pid, number)
+            signal_group(server.record.pid, number)
 
     def forget(self, server: Server) -> None:
         """Remove a server whose process is gone."""
@@ -239,17 +239,16 @@ def stop_servers(home: Path, deadline: float = 20.0) -> int:
     Returns:
         how many there were.
     """
-    processes = list(marked_processes(home).values())
-    for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-    _, alive = psutil.wait_procs(processes, timeout=deadline)
+    found = list(marked_processes(home).values())
+    for process in found:
+        signal_group(process.pid, signal.SIGTERM)
+    _, alive = psutil.wait_procs(found, timeout=deadline)
     for process in alive:
-        kill_group(process.pid)
+        signal_group(process.pid, signal.SIGKILL)
     psutil.wait_procs(alive, timeout=5)
     for path in (home / "deployments" / "servers").glob("*.json"):
         path.unlink()
-    return len(processes)
+    return len(found)
 
 
 def marked_processes(home: Path) -> dict[str, psutil.Process]:
@@ -264,34 +263,8 @@ def marked_processes(home: Path) -> dict[str, psutil.Process]:
     return found
 
 
-def process_of(record: Record) -> psutil.Process | None:
-    """Return the process of a record, None when it is gone."""
-    if not record.pid:
-        return None
-    try:
-        process = psutil.Process(record.pid)
-        # Within the clock's grain: two processes cannot have had the same id so close to each other.
-        same = abs(process.create_time() - record.created) < 1.0
-        return process if same and _alive(process) else None
-    except psutil.Error:
-        return None
-
-
-def kill_group(pid: int) -> None:
-    """Kill the process group that `pid` leads."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-
-
 def _alive(process: psutil.Process) -> bool:
     return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-
-
-def _created(pid: int) -> float:
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return 0.0
 
 
 def _read(path: Path) -> Record | None:

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chandlery import processes
 from chandlery.embedded.experiments import wrapper
 from chandlery.embedded.experiments.template import Command
+from chandlery.files import write_json
 
 MAX_ATTEMPTS = 3  # starts of a trial whose process was killed from outside, before it counts as failed
 
@@ -73,9 +75,7 @@ class TrialProcess:
             "deadline_seconds": command.deadline_seconds,
             "metrics_file": command.metrics_file,
         }
-        partial = self.folder / ".run.json"
-        partial.write_text(json.dumps(run, indent=1), encoding="utf-8")
-        os.replace(partial, self.folder / "run.json")
+        write_json(self.folder / "run.json", run, indent=1)
         # -I and -S: nothing of the caller's Python settings, and no site packages, to start quickly.
         self._child = subprocess.Popen(
             [sys.executable, "-I", "-S", wrapper.__file__, str(self.folder)],
@@ -123,7 +123,7 @@ class TrialProcess:
             late = time.monotonic() > deadline
             # Until process.json is there the group is known only to the controller that started it.
             if group and (late or not sent):
-                _signal(group, signal.SIGKILL if late else signal.SIGTERM)
+                processes.signal_group(group, signal.SIGKILL if late else signal.SIGTERM)
                 sent = True
             if time.monotonic() > deadline + _GRACE_SECONDS:
                 return  # a process that SIGKILL does not end hangs in the kernel
@@ -138,13 +138,6 @@ class TrialProcess:
 
     def _run(self) -> dict[str, Any]:
         return _read(self.folder / "run.json")
-
-
-def _signal(group: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return
 
 
 def _is_locked(path: Path) -> bool:

@@ -6,11 +6,12 @@ The deployment controller writes it; it is also the controller's memory of what 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from chandlery.files import write_text
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,4 @@ def write_table(path: Path, table: Table) -> None:
 
 def write_json(path: Path, document: Any) -> None:
     """Replace a JSON file in one step: readers see the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(document, indent=1) + "\n")

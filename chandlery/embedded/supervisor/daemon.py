@@ -27,6 +27,7 @@ from chandlery.embedded.supervisor.services import (
     service_environment,
     services,
 )
+from chandlery.files import write_json
 from chandlery.platform import home
 from chandlery.processes import ProcessId
 
@@ -90,11 +91,11 @@ def supervise(root: Path, stop: threading.Event) -> None:
             entry.process, entry.since = known, time.monotonic()
         elif known is not None:
             processes.end(known)  # its leader is gone: nothing of its group may stay
-    _write(state / "endpoints.json", endpoint_table(ports))
+    write_json(state / "endpoints.json", endpoint_table(ports))
     while not stop.is_set():
         for entry in running:
             _keep(entry, environment, state)
-        _write(state / "state.json", {entry.service.name: _describe(entry) for entry in running})
+        write_json(state / "state.json", {entry.service.name: _describe(entry) for entry in running})
         stop.wait(TICK)
     (state / "endpoints.json").unlink(missing_ok=True)
     for order in sorted({entry.service.order for entry in running}, reverse=True):
@@ -124,7 +125,7 @@ def remembered_ports(root: Path, adopted: dict[str, ProcessId | None]) -> dict[s
                 print(f"port {wanted} for {name} is taken by another program: choosing another", flush=True)
             wanted = free_port()
         ports[name] = wanted
-    _write(path, ports)
+    write_json(path, ports)
     return ports
 
 
@@ -172,12 +173,6 @@ def _describe(entry: Running) -> dict[str, object]:
         "ready": entry.ready,
         "restarts": entry.restarts,
     }
-
-
-def _write(path: Path, document: object) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(document, indent=2), encoding="utf-8")
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def register_model(
         created: `yes`, or `no` when the same model was registered before.
     """
     from chandlery.registry import steps
-    from chandlery.registry.bundle import About
+    from chandlery.registry.submission import About
 
     about = About(description, owner, intended_use, limits)
     return steps.register_model(model, metrics, evaluation, comparison, curves, trials, model_name, about)

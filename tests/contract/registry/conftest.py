@@ -16,8 +16,8 @@ import pytest
 from chandlery import provenance
 from chandlery.model import Manifest
 from chandlery.recipe import source_digest
-from chandlery.registry.bundle import About, Submission, submission
 from chandlery.registry.server import start_server_command
+from chandlery.registry.submission import About, Submission, submission
 
 ADDRESS_VARIABLE = "CHANDLERY_TEST_MLFLOW"  # a real server elsewhere to run this suite against
 COMMIT = "0123456789abcdef" * 2

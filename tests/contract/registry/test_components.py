@@ -97,8 +97,8 @@ def test_a_version_is_trained_again_to_the_same_weights(
 ) -> None:
 
     from chandlery.data import commit
-    from chandlery.registry.bundle import About
     from chandlery.registry.steps import register_model
+    from chandlery.registry.submission import About
     from chandlery.training.train import train_model
 
     monkeypatch.setenv("CHANDLERY_RUN_ID", f"run-{model_name}")
@@ -132,8 +132,8 @@ def test_a_version_is_trained_again_to_the_same_weights(
 
 def test_a_model_that_is_none_is_refused(mlflow: str, tmp_path: Path, model_name: str) -> None:
     from chandlery.errors import ModelLoadError
-    from chandlery.registry.bundle import About
     from chandlery.registry.steps import register_model
+    from chandlery.registry.submission import About
 
     metrics = artifact(tmp_path / "metrics")
     Path(metrics.path).write_text(json.dumps({"metrics": {}}))

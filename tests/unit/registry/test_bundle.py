@@ -11,9 +11,10 @@ import pytest
 from chandlery.errors import UserError
 from chandlery.model import Manifest
 from chandlery.provenance import Provenance
-from chandlery.registry.bundle import About, Submission, submission, write_bundle
+from chandlery.registry.bundle import write_bundle
 from chandlery.registry.card import model_card
 from chandlery.registry.steps import _figures
+from chandlery.registry.submission import About, Submission, submission
 
 DIGITS = Path(__file__).parents[3] / "examples" / "digits" / "recipe.py"
 
