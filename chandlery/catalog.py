@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +19,9 @@ from chandlery.errors import InvalidDocumentError, NotFoundError
 # The tag is the package version, never moved; registry and digest can be set when compiling. The name holds
 # "python" because kfp's laptop runner warns about any image that does not.
 IMAGE = f"chandlery/chandlery-python:{__version__}"
+
+# A name at one level of indentation, and its text up to the next one or an empty line.
+DESCRIBED = re.compile(r"^ {4}(\w+): (.+?)(?=\n {4}\w+: |\n\n|\n\w|\Z)", re.DOTALL | re.MULTILINE)
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times faster
 
@@ -183,6 +188,16 @@ def outputs(spec: dict[str, Any]) -> list[Output]:
         kind = value.get("artifactType", {}).get("schemaTitle", "")
         found.append(Output(name, kind, True, value.get("description", "")))
     return sorted(found, key=lambda item: item.name)
+
+
+def described(entry: Entry, items: list[Output]) -> list[Output]:
+    """Return outputs with the descriptions of the source's docstring, which kfp's YAML does not keep."""
+    tree = ast.parse(entry.source.read_text(encoding="utf-8"))
+    function = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == entry.name), None)
+    text = (ast.get_docstring(function) or "") if function else ""
+    # `name: what it is` in the sections Args (artifacts that a step writes) and Returns.
+    told = {name: " ".join(what.split()) for name, what in DESCRIBED.findall(text)}
+    return [replace(item, description=item.description or told.get(item.name, "")) for item in items]
 
 
 def images(spec: dict[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from chandlery.catalog import IMAGE, Entry, Input, Output, entries, inputs, load_package, outputs
+from chandlery.catalog import IMAGE, Entry, Input, Output, described, entries, inputs, load_package, outputs
 from chandlery.errors import ChandleryError, UserError
 from chandlery.files import write_text
 
@@ -80,7 +80,16 @@ def readme(entry: Entry) -> str:
     body = description.strip()
     if body and body != entry.summary:
         lines += [body, ""]
-    lines += ["## Inputs", "", *_inputs(inputs(spec)), "", "## Outputs", "", *_outputs(outputs(spec)), ""]
+    lines += [
+        "## Inputs",
+        "",
+        *_inputs(inputs(spec)),
+        "",
+        "## Outputs",
+        "",
+        *_outputs(described(entry, outputs(spec))),
+        "",
+    ]
     if entry.kind == "component":
         lines += [
             "## On a cluster",
@@ -90,15 +99,26 @@ def readme(entry: Entry) -> str:
             f"- timeout {settings['timeout_seconds']} s, retries {settings.get('retries', 0)}",
             "",
         ]
-    lines += ["## Example", "", "```sh", example(entry), "```", "", *_tags(settings)]
+    text = example(entry)
+    if text.startswith("add("):
+        lines += ["## Example", "", "In a pipeline, with `from chandlery.composition import add`:", ""]
+        lines += ["```python", text, "```", "", *_tags(settings)]
+    else:
+        lines += ["## Example", "", "```sh", text, "```", "", *_tags(settings)]
     lines += ["Generated from the source and `metadata.yaml` by `make golden`; edit those.", ""]
     return "\n".join(lines)
 
 
 def example(entry: Entry) -> str:
-    """Return the command line that runs the entry with the example values of its metadata."""
+    """Return how to use the entry: a command line, or a task of a pipeline when its inputs are artifacts."""
+    given = entry.metadata.get("example") or {}
+    artifacts = [item.name for item in inputs(load_package(entry.package)) if item.artifact and item.required]
+    if artifacts:
+        values = [f'{name}=other.outputs["{name}"]' for name in artifacts]
+        values += [f"{name}={value!r}" for name, value in given.items()]
+        return f'add("{entry.name}", {", ".join(values)})'
     words = [f"chandlery run {entry.name}"]
-    for name, value in (entry.metadata.get("example") or {}).items():
+    for name, value in given.items():
         text = (
             value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
         )

@@ -34,7 +34,8 @@ def show(name: str, *, as_json: bool) -> None:
 
     entry = catalog.find(name)
     spec = catalog.load_package(entry.package)
-    found_in, found_out, images = catalog.inputs(spec), catalog.outputs(spec), catalog.images(spec)
+    found_in, images = catalog.inputs(spec), catalog.images(spec)
+    found_out = catalog.described(entry, catalog.outputs(spec))
     if as_json:
         print_json(
             {

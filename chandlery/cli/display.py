@@ -78,7 +78,9 @@ class Display:
         elif kind == "task.cached":
             self._finish(task, "cached", "from the cache")
         elif kind == "task.skipped":
-            self._finish(task, "skipped", "not needed")
+            # kfp names the branches of a pipeline `condition-1`, `condition-2`.
+            gate = task.startswith("condition_")
+            self._finish("gate" if gate else task, "skipped", "closed" if gate else "not run")
         elif kind == "task.retried":
             self.line(f"    {task} failed, again in {event['seconds']:.0f} s")
         elif kind != "step.failed" and message:

@@ -38,7 +38,7 @@ def up(
     Args:
         root: home folder, absolute.
         deadline: seconds to wait.
-        progress: called with a line when something becomes ready.
+        progress: called with a line when something becomes ready that was not.
 
     Raises:
         PlatformError: the supervisor cannot start.
@@ -46,7 +46,7 @@ def up(
     """
     state = folder(root)
     limit = time.monotonic() + deadline
-    seen: set[str] = set()
+    seen = {service.name for service in states(root) if service.ready}
     starts = 0
     while True:
         if not running(root):
