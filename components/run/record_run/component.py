@@ -39,7 +39,7 @@ def record_run(
         comparison: report of the comparison.
 
     Returns:
-        the decision, for the pipeline's gate.
+        Output: the decision, for the gate of the pipeline.
     """
     from chandlery.runs.steps import record_run
 

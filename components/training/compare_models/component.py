@@ -43,6 +43,13 @@ def compare_models(
         alpha: error of each one-sided test.
         resamples: resamples of bootstrap and permutation.
         seed: seed of both.
+
+    Returns:
+        decision: better, worse, same (the challenger is the champion) or first (there is no champion).
+        reason: why, in one sentence with numbers.
+        metric: name of the objective that was compared.
+        champion_score: the champion's objective on the test split; 0 when there is none.
+        challenger_score: the challenger's.
     """
     from chandlery.training.compare import compare_models
 

@@ -29,6 +29,10 @@ def evaluate_model(
         resamples: bootstrap resamples behind each interval.
         confidence: two-sided level of the intervals.
         seed: seed of the resampling.
+
+    Returns:
+        objective: the recipe's objective on the test split.
+        rows: number of test rows.
     """
     from chandlery.training.evaluate import evaluate_model
 

@@ -30,6 +30,10 @@ def train_model(
         seed: seed of everything random.
         deterministic: use deterministic operations.
         experiment: name of the search that found the parameters; empty for none.
+
+    Returns:
+        objective: the recipe's objective on the validation split.
+        mlflow_run_id: MLflow run that holds the curves; empty when no tracking is configured.
     """
     from chandlery.training.train import train_model
 
