@@ -28,8 +28,8 @@ RELEASE = {
     "canary_deadline_seconds": "120",
 }
 # The first data commit is small: it takes more epochs, and deserves less of a search.
-FIRST = {"max_trials": "2", "parameters": "{epochs: 20}"}
-NEXT = {"max_trials": "4", "parameters": "{epochs: 8}"}
+FIRST = {"max_trials": "2", "parameters": "{epochs: 40}"}
+NEXT = {"max_trials": "4", "parameters": "{epochs: 10}"}
 
 
 def main() -> int:
