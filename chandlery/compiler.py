@@ -115,8 +115,9 @@ def example(entry: Entry) -> str:
     artifacts = [item.name for item in inputs(load_package(entry.package)) if item.artifact and item.required]
     if artifacts:
         values = [f'{name}=other.outputs["{name}"]' for name in artifacts]
-        values += [f"{name}={value!r}" for name, value in given.items()]
-        return f'add("{entry.name}", {", ".join(values)})'
+        values += [f"{name}={value!r}".replace("'", '"') for name, value in given.items()]
+        # One a line with a last comma, as the formatter, which looks into READMEs too, leaves it.
+        return "\n    ".join([f'add(\n    "{entry.name}",', *(f"{value}," for value in values)]) + "\n)"
     words = [f"chandlery run {entry.name}"]
     for name, value in given.items():
         text = (
