@@ -99,7 +99,7 @@ def readme(entry: Entry) -> str:
             f"- timeout {settings['timeout_seconds']} s, retries {settings.get('retries', 0)}",
             "",
         ]
-    text = example(entry)
+    text = example(entry, spec)
     if text.startswith("add("):
         lines += ["## Example", "", "In a pipeline, with `from chandlery.composition import add`:", ""]
         lines += ["```python", text, "```", "", *_tags(settings)]
@@ -109,10 +109,15 @@ def readme(entry: Entry) -> str:
     return "\n".join(lines)
 
 
-def example(entry: Entry) -> str:
-    """Return how to use the entry: a command line, or a task of a pipeline when its inputs are artifacts."""
+def example(entry: Entry, spec: dict[str, Any]) -> str:
+    """Return how to use the entry: a command line, or a task of a pipeline when its inputs are artifacts.
+
+    Args:
+        entry: the entry.
+        spec: its compiled package, as `load_package` reads it.
+    """
     given = entry.metadata.get("example") or {}
-    artifacts = [item.name for item in inputs(load_package(entry.package)) if item.artifact and item.required]
+    artifacts = [item.name for item in inputs(spec) if item.artifact and item.required]
     if artifacts:
         values = [f'{name}=other.outputs["{name}"]' for name in artifacts]
         values += [f"{name}={value!r}".replace("'", '"') for name, value in given.items()]

@@ -47,7 +47,7 @@ def show(name: str, *, as_json: bool) -> None:
                 "outputs": [asdict(item) for item in found_out],
                 "images": images,
                 "package": str(entry.package),
-                "example": example(entry),
+                "example": example(entry, spec),
             }
         )
         return
@@ -69,7 +69,7 @@ def show(name: str, *, as_json: bool) -> None:
         print_table(
             ["output", "type", "what it is"], [(o.name, o.type, _line(o.description)) for o in found_out]
         )
-    print(f"\nimage    {', '.join(images)}\npackage  {entry.package}\n\n{example(entry)}")
+    print(f"\nimage    {', '.join(images)}\npackage  {entry.package}\n\n{example(entry, spec)}")
 
 
 def compile_(name: str, output: Path | None, registry: str, digests: Path | None) -> None:

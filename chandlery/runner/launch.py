@@ -23,7 +23,7 @@ from chandlery.files import write_json
 from chandlery.platform import endpoints
 from chandlery.progress import EVENTS_VARIABLE
 from chandlery.provenance import RUN_VARIABLE
-from chandlery.runner.record import FAILED, SUCCEEDED, RunRecord, begin, load, runs_root, save
+from chandlery.runner.record import FAILED, SUCCEEDED, RunRecord, begin, runs_root, save
 
 Event = dict[str, Any]
 TICK = 0.1  # seconds between looks at the events
@@ -221,6 +221,3 @@ def code_digest() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-__all__ = ["Outcome", "code_digest", "launch", "load"]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 # One worker: the wrapper starts once.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("seldon-wrapper")]
+pytestmark = [pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 WRAPPER = ROOT / "images" / "seldon-wrapper"

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 # One worker: the replica starts once.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replica")]
+pytestmark = [pytest.mark.slow]
 
 PREDICTIONS = "/api/v1.0/predictions"
 

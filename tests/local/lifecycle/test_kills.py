@@ -17,7 +17,7 @@ from .conftest import RECIPE, Laptop, asked, release
 KILLS = 30
 SEED = 20261120
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.xdist_group("kills")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 def ours(home: Path) -> list[psutil.Process]:

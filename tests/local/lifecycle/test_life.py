@@ -15,7 +15,7 @@ import pytest
 
 from .conftest import BAD_RECIPE, RECIPE, Laptop, asked, release
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("life")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def commit(laptop: Laptop, source: Path, repo: str) -> dict[str, Any]:
