@@ -50,14 +50,18 @@ def start(
 
 def alive(process: ProcessId | None) -> bool:
     """Tell whether the process still runs (a zombie does not)."""
-    if process is None:
+    if process is None or not running(process.pid):
         return False
     try:
-        found = psutil.Process(process.pid)
-        return (
-            abs(found.create_time() - process.started) < START_TOLERANCE
-            and found.status() != psutil.STATUS_ZOMBIE
-        )
+        return abs(psutil.Process(process.pid).create_time() - process.started) < START_TOLERANCE
+    except psutil.Error:
+        return False
+
+
+def running(pid: int) -> bool:
+    """Tell whether some process of this pid runs; one that has ended and that nobody has reaped yet does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 

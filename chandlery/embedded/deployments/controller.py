@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from chandlery import processes
 from chandlery.embedded.deployments import plan
 from chandlery.embedded.deployments.counters import Counters
 from chandlery.embedded.deployments.desired import Desired, desired
@@ -267,10 +268,8 @@ class Controller:
             self._begin_stop(server, grace=ROUTE_GRACE_SECONDS if server.ready else 0.0)
 
     def _gateway_runs(self) -> bool:
-        import psutil
-
         address = read_address(self._place)
-        return address is not None and psutil.pid_exists(address.pid)
+        return address is not None and processes.running(address.pid)
 
     def _begin_stop(self, server: Server, grace: float) -> None:
         slot = server.record.slot

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from chandlery import processes
 from chandlery.errors import ConflictError
 from chandlery.runner.launch import Outcome, launch
 from chandlery.runner.record import all_runs
@@ -110,24 +110,25 @@ def test_kill_9_leaves_no_process_and_the_same_command_completes(
 ) -> None:
     process = start(package, marks)
     wait_for(marks)
-    step = int(marks.read_text().split()[1])
+    pid = int(marks.read_text().split()[1])
+    step = processes.ProcessId(pid, processes.started(pid))
     record = all_runs(Path(os.environ["CHANDLERY_HOME"]))[0]
     assert record.process is not None
-    victims = {"command": [process.pid], "executor": [record.process.pid], "step": [step]}
-    for pid in victims.get(victim, [process.pid, record.process.pid, step]):
-        os.kill(pid, signal.SIGKILL)
+    victims = {"command": [process.pid], "executor": [record.process.pid], "step": [pid]}
+    for killed in victims.get(victim, [process.pid, record.process.pid, pid]):
+        os.kill(killed, signal.SIGKILL)
     process.wait(timeout=30)
     if victim != "all":
         limit = time.monotonic() + 15
-        while psutil.pid_exists(step) and time.monotonic() < limit:
+        while processes.alive(step) and time.monotonic() < limit:
             time.sleep(0.05)
-        assert not psutil.pid_exists(step)
+        assert not processes.alive(step)
     marks.with_name("marks.calm").touch()
     outcome = go(package, marks, mood="slow")
     assert outcome.exit_code == 0
     assert outcome.record.run_id == record.run_id
     assert set(acted_in(marks)) == {record.run_id}
-    assert not psutil.pid_exists(step)
+    assert not processes.alive(step)
 
 
 def start(package: Path, marks: Path) -> subprocess.Popen[bytes]:

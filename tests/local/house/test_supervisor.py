@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from chandlery import processes
@@ -69,7 +68,7 @@ def test_up_twice_is_one_platform_and_down_leaves_nothing(home: Path) -> None:
     assert pids(home) == first
     assert set(first) == {"gateway", "sleeper"}
     assert control.down(home)
-    assert not any(psutil.pid_exists(pid) for pid in first.values())
+    assert not any(processes.running(pid) for pid in first.values())
     assert not control.running(home)
     assert not (home / "platform" / "endpoints.json").exists()
     assert not control.down(home)
@@ -104,13 +103,7 @@ def test_down_after_the_supervisor_was_killed_stops_its_services(home: Path) -> 
     os.kill(supervisor.pid, signal.SIGKILL)
     wait_until(lambda: not processes.alive(supervisor))
     control.down(home)
-    wait_until(
-        lambda: (
-            not any(
-                psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in before.values()
-            )
-        )
-    )
+    wait_until(lambda: not any(processes.running(pid) for pid in before.values()))
 
 
 def test_ports_are_remembered_over_down_and_up_but_a_strangers_port_is_left_alone(home: Path) -> None:
