@@ -41,6 +41,9 @@ class ApiServer(ThreadingHTTPServer):
         self.requests: list[tuple[str, str]] = []
         self.break_watch_after = 0  # events sent before a watch is broken off; 0 for never
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away in the middle is no news; what matters, the client has seen."""
+
     def kubeconfig(self, folder: Path) -> Path:
         path = folder / "kubeconfig.yaml"
         host, port = self.server_address[:2]
