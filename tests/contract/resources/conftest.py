@@ -182,8 +182,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Ite
         server = request.getfixturevalue("api_server")
         store = KubernetesStore(config_file=str(server.kubeconfig(tmp_path)))
     else:
-        store = KubernetesStore(config_file=os.environ[CLUSTER_VARIABLE])
-        request.getfixturevalue("cluster_namespace")
+        store = request.getfixturevalue("cluster_store")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def cluster_store(cluster_namespace: None) -> Iterator[ResourceStore]:
+    """The store of a real cluster, for tests of it alone."""
+    store = KubernetesStore(config_file=os.environ[CLUSTER_VARIABLE])
     yield store
     store.close()
 

@@ -423,3 +423,20 @@ class TestWatch:
         start = time.monotonic()
         assert list(store.watch(TRIAL, namespace, deadline=0.3)) == []
         assert 0.25 < time.monotonic() - start < 5
+
+
+class TestSchema:
+    """What the real API server does by the kind's schema, and the embedded store does not."""
+
+    @pytest.mark.differs(
+        "embedded", "the embedded store has no schemas: it keeps a field that the kind does not have"
+    )
+    def test_an_unknown_field_is_dropped(self, store: ResourceStore, namespace: str):
+        document = deployment(namespace, [{"name": "a", "graph": {"name": "m"}, "colour": "red"}])
+        assert "colour" not in store.apply(document)["spec"]["predictors"][0]
+
+    @pytest.mark.differs("embedded", "the embedded store has no schemas: it takes a value of any type")
+    def test_a_value_of_the_wrong_type_is_refused(self, store: ResourceStore, namespace: str):
+        document = deployment(namespace, [{"name": "a", "graph": {"name": "m"}, "traffic": "all"}])
+        with pytest.raises(InvalidDocumentError, match="traffic"):
+            store.apply(document)
