@@ -135,9 +135,32 @@ class TestApply:
             for entry in stored["metadata"]["managedFields"]
             if entry["operation"] == "Apply" and entry["apiVersion"] == TRIAL.api_version
         } == {
-            "first": {"f:spec": {"f:objective": {"f:type": {}, "f:objectiveMetricName": {}}}},
-            "second": {"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": {"f:retainRun": {}}},
+            "first": {
+                "f:spec": {".": {}, "f:objective": {".": {}, "f:type": {}, "f:objectiveMetricName": {}}}
+            },
+            "second": {
+                "f:metadata": {"f:labels": {"f:a": {}}},
+                "f:spec": {".": {}, "f:retainRun": {}},
+            },
         }
+
+    def test_in_a_kind_with_a_schema_a_map_has_no_owner_of_its_own(
+        self, store: ResourceStore, namespace: str
+    ):
+        predictors = [{"name": "a", "graph": {"name": "m"}}]
+        stored = store.apply(deployment(namespace, predictors), owner="first")
+        assert [entry["fieldsV1"] for entry in stored["metadata"]["managedFields"]] == [
+            {"f:spec": {"f:predictors": {}}}
+        ]
+
+    def test_a_map_stays_while_one_who_applied_it_does(self, store: ResourceStore, namespace: str):
+        """A map outlives its last field while an owner who applied it is left."""
+        store.apply(trial(namespace, extra={"a": 1}), owner="first")
+        other = {**trial(namespace), "spec": {"extra": {"a": 2}}}
+        store.apply(other, owner="second", force=True)
+        stored = store.apply({**other, "spec": {}}, owner="second")
+        assert not stored["spec"]["extra"]
+        assert "extra" not in store.apply(trial(namespace), owner="first")["spec"]
 
     def test_a_list_of_maps_is_one_field_even_when_they_have_names(
         self, store: ResourceStore, namespace: str
