@@ -38,6 +38,7 @@ class ApiServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.store = store
         self.failures: list[int] = []
+        self.failure_text = "as asked for"
         self.requests: list[tuple[str, str]] = []
         self.break_watch_after = 0  # events sent before a watch is broken off; 0 for never
 
@@ -73,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append((self.command, parts.path))
         failure = self.server.failures.pop(0) if self.server.failures else 0
         if failure:
-            return self.fail(failure, "as asked for")
+            return self.fail(failure, self.server.failure_text)
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self.fail(401, "Unauthorized")
         _, group, version, scope, namespace, plural, *rest = parts.path.strip("/").split("/")
