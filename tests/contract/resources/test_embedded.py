@@ -58,7 +58,7 @@ def test_a_killed_writer_leaves_a_whole_document_and_no_lock(tmp_path: Path):
     for _ in range(3):
         worker = PROCESSES.Process(target=apply_for_ever, args=(tmp_path,))
         worker.start()
-        next(opened.watch(TRIAL, "default", deadline=30))
+        next(opened.watch(TRIAL, "default", deadline=90))
         time.sleep(0.1)
         os.kill(worker.pid, signal.SIGKILL)
         worker.join()
