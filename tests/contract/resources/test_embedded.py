@@ -56,7 +56,7 @@ def test_writers_in_several_processes_lose_nothing(tmp_path: Path):
 def test_a_killed_writer_leaves_a_whole_document_and_no_lock(tmp_path: Path):
     opened = EmbeddedStore(tmp_path)
     for _ in range(3):
-        worker = PROCESSES.Process(target=apply_for_ever, args=(tmp_path,))
+        worker = PROCESSES.Process(target=apply_for_ever, args=(tmp_path,), daemon=True)
         worker.start()
         next(opened.watch(TRIAL, "default", deadline=90))
         time.sleep(0.1)
