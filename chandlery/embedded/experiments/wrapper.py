@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -31,8 +32,8 @@ def main(folder: str) -> int:
         return 0
     with open(os.path.join(folder, "run.json"), encoding="utf-8") as text:
         run = json.load(text)
-    ended = []
-    signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
+    ended: list[bool] = []
+    wake = _wake_on_signals(ended)
     _write(folder, "process.json", {"pid": os.getpid(), "attempt": run["attempt"]})
     with open(os.path.join(folder, "trial.log"), "wb") as log:
         try:
@@ -61,7 +62,8 @@ def main(folder: str) -> int:
         if deadline is not None and time.monotonic() > deadline:
             reason = f"it was active longer than {run['deadline_seconds']:g} s"
             _end(process)
-        time.sleep(0.05)
+            continue
+        _sleep(wake, deadline)
     if ended:
         return 143
     _write(folder, "exit.json", {"code": process.returncode, "reason": reason})
@@ -70,6 +72,23 @@ def main(folder: str) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.killpg(0, signal.SIGTERM)
     return 0
+
+
+def _wake_on_signals(ended: list[bool]) -> int:
+    """Return a descriptor that becomes readable when a child ends or SIGTERM comes, however the two fall."""
+    wake, waker = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(waker, False)
+    signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # without a handler nothing is written to the pipe
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    return wake
+
+
+def _sleep(wake: int, deadline: float | None) -> None:
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    if select.select([wake], [], [], left)[0]:
+        os.read(wake, 4096)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
