@@ -121,7 +121,7 @@ def wait_for(store: EmbeddedStore) -> Callable[..., dict[str, Any]]:
     """Returns a function that waits until an Experiment meets a condition, and returns it then."""
 
     def wait(
-        name: str = "search", until: Callable[[dict[str, Any]], Any] | None = None, seconds: float = 30
+        name: str = "search", until: Callable[[dict[str, Any]], Any] | None = None, seconds: float = 120
     ) -> dict[str, Any]:
         from chandlery.embedded.experiments.status import TERMINAL_EXPERIMENT, is_set
 
