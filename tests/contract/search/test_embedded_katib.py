@@ -135,7 +135,7 @@ class TestEnds:
         algorithm = {"algorithmName": "grid"}
         store.apply(
             make_experiment(
-                "write('accuracy', x)", parameters=parameters, algorithm=algorithm, maxTrialCount=9
+                "write('accuracy', x)", parameters=parameters, algorithm=algorithm, maxTrialCount=None
             )
         )
         assert condition(wait_for(), "Succeeded")["reason"] == "ExperimentSuggestionEndReached"
