@@ -58,7 +58,7 @@ _SETTINGS: dict[str, dict[str, _Range]] = {
         "n_EI_candidates": _Range("a whole number of at least 1", 1, whole=True),
     },
     "multivariate-tpe": {"random_state": _SEED, "n_startup_trials": _COUNT, "n_ei_candidates": _COUNT},
-    "cmaes": {"random_state": _SEED, "sigma": _Range("a number of at least 0", 0)},
+    "cmaes": {"random_state": _SEED, "sigma": _Range("a number above 0", 0, more=True)},
     "sobol": {},
 }
 

@@ -139,7 +139,7 @@ def test_a_grid_holds_both_ends():
         ("tpe", {"n_EI_candidates": "0"}, "use a whole number of at least 1"),
         ("tpe", {"n_EI_candidates": "inf"}, "use a whole number of at least 1"),
         ("multivariate-tpe", {"n_startup_trials": "nan"}, "use a whole number of at least 0"),
-        ("cmaes", {"sigma": "-0.1"}, "use a number of at least 0"),
+        ("cmaes", {"sigma": "0"}, "use a number above 0"),
         ("cmaes", {"restart_strategy": "ipop"}, "valid here: none"),
     ],
 )
