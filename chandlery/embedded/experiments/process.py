@@ -89,7 +89,11 @@ class TrialProcess:
         write_json(self.folder / "run.json", run, indent=1)
         # -I and -S: nothing of the caller's Python settings, and no site packages, to start quickly.
         self._child = subprocess.Popen(
-            [sys.executable, "-I", "-S", wrapper.__file__, str(self.folder)],
+            [
+                *(sys.executable, "-I", "-S", wrapper.__file__),
+                *(str(self.folder), command.folder, str(command.deadline_seconds), *command.words),
+            ],
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **command.environment},
             stdin=subprocess.DEVNULL,
             # Nothing is written to it: its end of file tells at once that the wrapper has ended.
             stdout=subprocess.PIPE,
@@ -108,7 +112,10 @@ class TrialProcess:
     def ended(self) -> Ended | None:
         """Return how it ended; None while it runs, and when it was killed before it could end."""
         values = _read(self.folder / "exit.json")
-        return Ended(int(values["code"]), str(values["reason"])) if values else None
+        if not values:
+            return None
+        late = f"it was active longer than {self._run()['deadline_seconds']:g} s" if values["late"] else ""
+        return Ended(int(values["code"]), late)
 
     def log_lines(self) -> list[str]:
         """Return the lines that it has finished writing: of its metrics file when it has one, else of its log."""
