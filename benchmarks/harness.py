@@ -101,11 +101,13 @@ class Figure:
         name: of the figure.
         unit: as printed: s, ms, req/s, MiB, or empty for a share.
         more_is_better: as for rates; otherwise less is.
+        ratio: a ratio says something; otherwise (shares near 0) the table has all contenders in one line.
     """
 
     name: str
     unit: str
     more_is_better: bool = False
+    ratio: bool = True
 
 
 @dataclass(frozen=True)
@@ -174,10 +176,15 @@ class Measured:
 
 def plain(run: Callable[[], Figures]) -> Open:
     """Return the `open` of a contender without set-up or tear-down."""
+    return per_round(lambda number: run())
+
+
+def per_round(run: Run) -> Open:
+    """Return the same of a function that is given the number of the round."""
 
     @contextmanager
     def opened() -> Iterator[Run]:
-        yield lambda number: run()
+        yield run
 
     return opened
 
