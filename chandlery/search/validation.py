@@ -9,7 +9,7 @@ from typing import Any
 
 from chandlery.errors import InvalidDocumentError
 from chandlery.resources import EXPERIMENT
-from chandlery.search.space import Dimension, dimensions
+from chandlery.search.space import Dimension, dimensions, grid_size
 
 MAX_NAME_LENGTH = 40  # objects that Katib derives from it append up to 23 characters
 COLLECTORS = ("StdOut", "File", "TensorFlowEvent", "PrometheusMetric", "Custom", "Push", "None")
@@ -39,7 +39,7 @@ def check_experiment(document: Mapping[str, Any]) -> None:
     _check_counts(spec)
     _check_objective(spec.get("objective") or {})
     space = dimensions(spec.get("parameters") or ())
-    _check_algorithm(spec.get("algorithm") or {}, space)
+    _check_algorithm(spec.get("algorithm") or {}, space, spec.get("maxTrialCount"))
     _check_early_stopping(spec.get("earlyStopping"))
     _check_collector(spec.get("metricsCollectorSpec") or {})
     _check_template(spec.get("trialTemplate") or {}, space)
@@ -85,7 +85,9 @@ def _check_objective(objective: Mapping[str, Any]) -> None:
             )
 
 
-def _check_algorithm(algorithm: Mapping[str, Any], space: tuple[Dimension, ...]) -> None:
+def _check_algorithm(
+    algorithm: Mapping[str, Any], space: tuple[Dimension, ...], max_trials: int | None
+) -> None:
     name = algorithm.get("algorithmName")
     if not name:
         raise InvalidDocumentError(
@@ -98,6 +100,11 @@ def _check_algorithm(algorithm: Mapping[str, Any], space: tuple[Dimension, ...])
                     f"parameter {dimension.name!r}: grid needs a step for a double",
                     "give it a step, or use discrete",
                 )
+        if max_trials is not None and max_trials > grid_size(space):
+            raise InvalidDocumentError(
+                f"spec.maxTrialCount {max_trials} > {grid_size(space)} points of the grid",
+                f"use at most {grid_size(space)}",
+            )
     if name == "cmaes":
         ranges = [dimension for dimension in space if dimension.type in ("double", "int")]
         if len(ranges) < 2 or len(ranges) < len(space):
