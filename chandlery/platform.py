@@ -13,7 +13,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from chandlery.errors import PlatformError, UserError
@@ -61,6 +61,22 @@ class Endpoints:
     prometheus: str
     artifacts: str
     namespace: str
+
+
+class Garbage(Protocol):
+    """Chunks of versioned data that nothing refers to."""
+
+    def garbage(self) -> tuple[int, int]:
+        """Return how many chunk files nothing refers to, and their bytes; (0, 0) while another call uses the chunks."""
+        ...
+
+    def collect(self) -> int:
+        """Free them unless another call uses the chunks just now; returns the bytes freed."""
+        ...
+
+    def close(self) -> None:
+        """Release connections."""
+        ...
 
 
 def home() -> Path:
@@ -115,6 +131,16 @@ def open_data() -> Client:
         f"{VARIABLES['data']}={address}: unknown scheme {parts.scheme!r}",
         "use embedded:///folder, grpc://host:port, grpcs://host:port or unix:///path.sock",
     )
+
+
+def open_garbage() -> Garbage | None:
+    """Open what the versioned data keeps and nothing refers to; None when the data is not of this machine, or not there."""
+    parts = urlsplit(endpoints().data)
+    if parts.scheme != "embedded" or not Path(parts.path).is_dir():
+        return None
+    from chandlery.embedded.pachd.store import Store
+
+    return Store(Path(parts.path))
 
 
 def open_resources() -> ResourceStore:
