@@ -91,7 +91,8 @@ def read_references() -> References:
     commits = ask("versioned data", _commits)
     versions = ask("MLflow", _versions)
     documents = ask("the custom resources", _documents)
-    return References(commits, versions, *(documents or (None, None, None)), silent=tuple(silent))
+    deployments, experiments, trials = documents or (None, None, None)
+    return References(commits, versions, deployments, experiments, trials, tuple(silent))
 
 
 def texts(document: Any) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """Results of steps: entries of the cache of pure steps, and the outputs that steps wrote.
 
-`<home>/cache/<digest of the code>/*.json` are the entries, `<home>/artifacts/kfp/<pipeline>-<time>` the outputs. Protected by the lock of the
-runs, which the collection holds. Outputs stay as long as an entry, a run, a deployment or a running Experiment names them; an entry stays as long
-as it is used: when it was read last is the access time that the file system keeps.
+The entries are `<home>/cache/<digest of the code>/*.json`, the outputs `<home>/artifacts/kfp/<pipeline>-<time>`. Both are
+protected by the lock of the runs, which the collection holds. Outputs stay as long as an entry, a run, a deployment or a
+running Experiment names them; an entry stays as long as it is used. When it was read last is the access time that the file
+system keeps.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def step_candidates(look: Look, gone: Iterable[Candidate]) -> list[Candidate]:
 
 def _entries(look: Look) -> tuple[list[Candidate], list[str]]:
     """Return the entries that may go, and every text in those that stay."""
-    found, named = [], []
+    found: list[Candidate] = []
+    named: list[str] = []
     for path in sorted((look.home / "cache").glob("*/*")):
         if path.parent.name == "models" or not path.is_file():
             continue
