@@ -29,7 +29,7 @@ from chandlery.runner.launch import only_run
 
 from .world import DAY, Registry, World, contents
 
-EXAMPLES = int(os.environ.get("CHANDLERY_GC_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("CHANDLERY_GC_EXAMPLES", "20"))
 UNLOCKED = 3600.0  # seconds for which what no lock protects must have been idle
 
 
