@@ -1,6 +1,5 @@
 """Experiments and SeldonDeployments that are nearly right: refused in words, or good for all that follows."""
 
-
 from __future__ import annotations
 
 import json

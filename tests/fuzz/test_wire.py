@@ -1,6 +1,5 @@
 """Bytes on the socket of the embedded pachd: through the router that grpc calls, without a socket."""
 
-
 from __future__ import annotations
 
 import logging
