@@ -123,7 +123,10 @@ def open_data() -> Client:
     from pachyderm_sdk import Client
 
     if parts.scheme in ("grpc", "grpcs"):
-        return Client.from_pachd_address(address)
+        try:
+            return Client.from_pachd_address(address)
+        except ValueError as error:
+            raise UserError(f"{VARIABLES['data']}={address}: {error}", "use grpc://host:port") from error
     if parts.scheme == "unix":
         # The SDK formats host:port without looking at either, so this gives grpc the target unix:/path.
         return Client(host="unix", port=parts.path)

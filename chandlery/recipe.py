@@ -347,8 +347,12 @@ def _parse(reference: str) -> tuple[str, str, str]:
 
 def _locate(target: str, reference: str) -> tuple[Path, str]:
     if target.endswith(".py"):
-        path = Path(target).resolve()
-        if not path.is_file():
+        try:
+            path = Path(target).resolve()
+            found = path.is_file()
+        except (OSError, ValueError) as error:
+            raise RecipeError(f"recipe {reference!r}: {error}", "use path/to/recipe.py:Class") from error
+        if not found:
             raise RecipeError(
                 f"recipe {reference!r}: no file {path}", "use path/to/recipe.py:Class or package.module:Class"
             )
@@ -359,7 +363,7 @@ def _locate(target: str, reference: str) -> tuple[Path, str]:
         )
     try:
         spec = importlib.util.find_spec(target)
-    except ImportError as error:
+    except Exception as error:  # it imports the packages above the module, which may do anything
         raise RecipeError(
             f"recipe {reference!r}: cannot import {target}: {error}", "install the package, or give a path"
         ) from error

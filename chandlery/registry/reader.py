@@ -44,13 +44,19 @@ class Reader:
                 f"{VARIABLES['mlflow']}={self.address}: not the address of a tracking server",
                 "use http://host:port or https://host",
             )
-        self._http = httpx.Client(
-            base_url=self.address,
-            headers=_headers(),
-            auth=_auth(),
-            verify=_verify(),
-            timeout=limits.ANSWER_SECONDS,
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=self.address,
+                headers=_headers(),
+                auth=_auth(),
+                verify=_verify(),
+                timeout=limits.ANSWER_SECONDS,
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise RegistryError(
+                f"{VARIABLES['mlflow']}={self.address}: not an address: {error}",
+                "use http://host:port or https://host",
+            ) from error
 
     def __enter__(self) -> Reader:
         """Return itself."""

@@ -67,11 +67,15 @@ def _open_reader() -> None:
 
 @pytest.fixture
 def no_kubernetes(monkeypatch, tmp_path):
+    import kubernetes  # noqa: F401  # what is imported once is no part of a case
+
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
 
 
 def test_any_environment(monkeypatch, tmp_path, no_kubernetes):
-    @cases(st.dictionaries(st.sampled_from(sorted(platform.VARIABLES.values())), VALUES, max_size=3))
+    @cases(
+        st.dictionaries(st.sampled_from(sorted(platform.VARIABLES.values())), VALUES, max_size=3), share=0.4
+    )
     def case(variables):
         with monkeypatch.context() as patched:
             for name, value in variables.items():
@@ -108,7 +112,7 @@ def test_any_configuration(monkeypatch, tmp_path, no_kubernetes):
     ).map(str.encode)
     path = Path(platform.CONFIG_FILE)
 
-    @cases(toml.map(lambda t: t.encode("utf-8", "surrogatepass")) | whole | st.binary(max_size=40))
+    @cases(toml.map(lambda t: t.encode("utf-8", "surrogatepass")) | whole | st.binary(max_size=40), share=0.5)
     def case(content):
         path.write_bytes(content)
         try:

@@ -28,7 +28,7 @@ TEXT = st.text(st.characters(), max_size=30) | st.text("a/.%\\*?[]{}!()@+^~:0²\
 def test_names_come_back_as_they_were():
     from chandlery.embedded.pachd.paths import check_path
 
-    @cases(TEXT, share=1.0)
+    @cases(TEXT, share=0.4)
     def case(text):
         try:
             encoded = names.encode(text)
@@ -81,7 +81,7 @@ def test_sources_are_opened_or_refused(tmp_path):
         ["", "", "file://", "http://", "https://", "s3://", "gs://", "ftp://", "://", "http://[", "a:"]
     )
 
-    @cases(schemes, TEXT)
+    @cases(schemes, TEXT, share=0.3)
     def case(scheme, text):
         address = scheme + text
         try:

@@ -101,7 +101,7 @@ def attempt(call) -> Any:
 def test_load(tmp_path: Path):
     recipe = Flights()
 
-    @cases(ROWS | THING)
+    @cases(ROWS | THING, share=0.25)
     def case(returned):
         recipe.returned = returned
         rows = attempt(lambda: read_rows(recipe, tmp_path))
@@ -117,7 +117,7 @@ def test_load(tmp_path: Path):
 def test_featurize_and_labels():
     recipe = Flights()
 
-    @cases(THING)
+    @cases(THING, share=0.25)
     def case(returned):
         recipe.returned = returned
         features = attempt(lambda: featurize(recipe, GOOD_ROWS))
@@ -134,7 +134,7 @@ def test_metrics_and_outputs():
     recipe = Flights()
     named = st.dictionaries(st.sampled_from(["accuracy", "loss", 1, None, ""]), THING, max_size=3)
 
-    @cases(THING | named)
+    @cases(THING | named, share=0.25)
     def case(returned):
         recipe.returned = returned
         figures = attempt(lambda: evaluate(recipe, GOOD_ROWS["late"], np.zeros((40, 2))))
@@ -149,6 +149,6 @@ def test_metrics_and_outputs():
 def test_requests_as_arrays():
     columns = Flights.inputs()
 
-    @cases(st.dictionaries(st.sampled_from(["airport", "hour", "wind"]), THING, min_size=2))
+    @cases(st.dictionaries(st.sampled_from(["airport", "hour", "wind"]), THING, min_size=2), share=0.25)
     def case(request):
         attempt(lambda: check_rows(columns, request))

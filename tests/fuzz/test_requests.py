@@ -127,7 +127,7 @@ def body_of(document) -> bytes:
 
 @pytest.mark.parametrize("path", ["/api/v1.0/predictions", "/v2/models/flights/infer", "/api/v1.0/feedback"])
 def test_any_document(ask, path):
-    @cases(nearly(PATHS[path]))
+    @cases(nearly(PATHS[path]), share=0.2)
     def case(document):
         told(path, *ask("POST", path, body_of(document), HEADERS))
 
@@ -160,6 +160,7 @@ def test_any_path_method_and_header(ask, caplog):
         st.lists(st.tuples(names, values), max_size=3),
         bodies,
         junk,
+        share=0.2,
     )
     def case(method, path, headers, body, text):
         if method == "GET":
@@ -177,6 +178,7 @@ def test_any_bytes(ask):
     @cases(
         st.binary(max_size=200) | cut.map(lambda c: c[0][: c[1]] + c[3] + c[0][c[2] :]),
         st.sampled_from(sorted(PATHS)),
+        share=0.2,
     )
     def case(body, path):
         told(path, *ask("POST", path, body, HEADERS))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pachyderm_sdk import Client
 from pachyderm_sdk.api import pfs
 
 from chandlery.embedded.pachd import open_client
+from chandlery.embedded.pachd.calls import Handler, load_handlers, version
 from chandlery.embedded.pachd.server import _Router
 from chandlery.embedded.pachd.store import Store
 
@@ -48,41 +50,28 @@ class Details:
         self.method = method
 
 
-def requests_of(client: Client) -> dict[str, list[bytes]]:
-    """Record the serialised requests of a life that an SDK client leads."""
+def recorded_life(folder: Path) -> dict[str, list[bytes]]:
+    """Return the serialised requests, by method, of a life that an SDK client leads on a store."""
     seen: dict[str, list[bytes]] = {}
+    table = load_handlers()
+    before = dict(table)
 
-    def note(method: str, request: Any) -> None:
-        seen.setdefault(method, []).append(bytes(request))
+    def recording(method: str, handler: Handler) -> Handler:
+        def note(message: Any) -> Any:
+            seen.setdefault(method, []).append(bytes(message))
+            return message
 
-    channel = client._channel
-    while hasattr(channel, "_channel"):
-        channel = channel._channel
+        return lambda call, request: handler(
+            call, map(note, request) if before[method].stream_in else note(request)
+        )
 
-    def wrap(make: Any, stream_in: bool) -> Any:
-        def multicallable(method: str, *arguments: Any, **named: Any) -> Any:
-            inner = make(method, *arguments, **named)
-
-            def call(request: Any, *rest: Any, **more: Any) -> Any:
-                if not stream_in:
-                    note(method, request)
-                    return inner(request, *rest, **more)
-
-                def each() -> Iterator[Any]:
-                    for message in request:
-                        note(method, message)
-                        yield message
-
-                return inner(each(), *rest, **more)
-
-            return call
-
-        return multicallable
-
-    for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
-        setattr(channel, kind, wrap(getattr(channel, kind), kind.startswith("stream")))
-    client._init_api()
-    _live(client)
+    table.update(
+        {method: replace(rpc, handler=recording(method, rpc.handler)) for method, rpc in before.items()}
+    )
+    try:
+        _live(open_client(folder))
+    finally:
+        table.update(before)
     return seen
 
 
@@ -135,7 +124,8 @@ def kept(tmp_path: Path) -> Client:
 def test_any_bytes_to_any_method(kept, tmp_path, caplog):
     caplog.set_level(logging.CRITICAL)
     router = _Router(Store(tmp_path / "store"))
-    recorded = requests_of(open_client(tmp_path / "other"))
+    watcher = sqlite3.connect(tmp_path / "store" / "pachd.sqlite")
+    recorded = recorded_life(tmp_path / "other")
     assert len(recorded) >= 18, sorted(recorded)
     methods = sorted({*router._handlers})
     flat = [data for group in recorded.values() for data in group]
@@ -168,6 +158,7 @@ def test_any_bytes_to_any_method(kept, tmp_path, caplog):
         data = noise if pick % 10 == 0 else edited(group[pick % len(group)], changes)
         handler = router.service(Details(method))
         context = Context()
+        before = version(watcher)
         try:
             request = handler.request_deserializer(data)
             if handler.request_streaming:
@@ -179,10 +170,16 @@ def test_any_bytes_to_any_method(kept, tmp_path, caplog):
             for message in answer if handler.response_streaming else [answer]:
                 handler.response_serializer(message)
         except AbortedError:
+            if not handler.response_streaming and not handler.request_streaming:
+                assert version(watcher) == before, (method, data, context.text)
             assert "defect" not in context.text, (method, data, context.text)
 
-    assert _read(kept) == b"precious" * 4000 or not _exists(kept)
+    # A case may have deleted it, by a request that is none the worse for being drawn.
+    assert not _exists(kept) or _read(kept) == b"precious" * 4000
 
 
 def _exists(client: Client) -> bool:
-    return any(info.repo.name == "kept" for info in client.pfs.list_repo(type="user"))
+    try:
+        return any(info.repo.name == "kept" for info in client.pfs.list_repo(type="user"))
+    except grpc.RpcError:
+        return False
