@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from chandlery.errors import RegistryError
 from chandlery.platform import VARIABLES, require_mlflow
@@ -45,6 +46,7 @@ class Reader:
                 "use http://host:port or https://host",
             )
         try:
+            urlsplit(self.address)
             self._http = httpx.Client(
                 base_url=self.address,
                 headers=_headers(),

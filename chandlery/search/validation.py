@@ -207,6 +207,8 @@ def _check_template(template: Mapping[str, Any], space: tuple[Dimension, ...]) -
         raise InvalidDocumentError(
             "spec.trialTemplate.trialSpec is missing or has no kind", "use a batch/v1 Job"
         )
+    if run["kind"] == "Job":
+        check_shape(run, _JOB)
     named = {
         parameter.get("name"): parameter.get("reference")
         for parameter in template.get("trialParameters") or ()
@@ -224,7 +226,6 @@ def _check_template(template: Mapping[str, Any], space: tuple[Dimension, ...]) -
             f"trial parameter {name!r} {what}", "trialParameters and trialSpec must agree"
         )
     if run["kind"] == "Job":
-        check_shape(run, _JOB)
         containers = run.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or ()
         if template["primaryContainerName"] not in [container.get("name") for container in containers]:
             raise InvalidDocumentError(
