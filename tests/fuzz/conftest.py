@@ -1,5 +1,7 @@
 """Fuzzing: run by name (`pytest tests/fuzz`), as many cases a target as CHANDLERY_FUZZ_CASES says.
 
+A file is a target; its tests share its cases.
+
 Cases differ from run to run; the seed is in the header, and CHANDLERY_FUZZ_SEED=<seed> runs the same cases again.
 """
 

@@ -49,7 +49,7 @@ def test_any_value_of_any_input():
     texts = st.sampled_from([str(junk)[:400] for junk in JUNK]) | TEXT
     yamls = st.sampled_from(["[", "{a: 1}", "!!python/object:os.system x", "2020-01-01", "&a [*a]", "? x", "{[1]: 2}", "[.nan]", "a: b: c", "- 1", "{1: 2}", "!!set {a}", "*x", "!x y"])  # fmt: skip
 
-    @cases(st.sampled_from(inputs), texts | yamls, st.lists(TEXT, max_size=1), share=0.6)
+    @cases(st.sampled_from(inputs), texts | yamls, st.lists(TEXT, max_size=1), share=0.65)
     def case(which, text, more):
         entry, name = which
         declared = [item for item in ENTRIES[entry] if not item.artifact]
@@ -98,7 +98,7 @@ def test_any_words(still, tmp_path):
         ["show", "run", "compile", "logs", "predict", "lineage", "gc", "list", "pachd", "x", "--version"]
     )
 
-    @cases(commands, st.lists(WORDS | TEXT, max_size=5), share=0.15)
+    @cases(commands, st.lists(WORDS | TEXT, max_size=5), share=0.1)
     def case(name, words):
         if name in ("logs",) and {"-f", "--follow"} & set(words):
             return

@@ -74,7 +74,7 @@ def no_kubernetes(monkeypatch, tmp_path):
 
 def test_any_environment(monkeypatch, tmp_path, no_kubernetes):
     @cases(
-        st.dictionaries(st.sampled_from(sorted(platform.VARIABLES.values())), VALUES, max_size=3), share=0.4
+        st.dictionaries(st.sampled_from(sorted(platform.VARIABLES.values())), VALUES, max_size=3), share=0.2
     )
     def case(variables):
         with monkeypatch.context() as patched:
@@ -112,7 +112,7 @@ def test_any_configuration(monkeypatch, tmp_path, no_kubernetes):
     ).map(str.encode)
     path = Path(platform.CONFIG_FILE)
 
-    @cases(toml.map(lambda t: t.encode("utf-8", "surrogatepass")) | whole | st.binary(max_size=40), share=0.5)
+    @cases(toml.map(lambda t: t.encode("utf-8", "surrogatepass")) | whole | st.binary(max_size=40), share=0.7)
     def case(content):
         path.write_bytes(content)
         try:

@@ -49,7 +49,9 @@ def test_references_name_something_or_are_refused(tmp_path):
     before = _tree(tmp_path)
 
     @cases(
-        TEXT | st.from_regex(r"[a-z]{0,3}[\^~.@:/\n]{0,2}[0-9²]{0,40}"), st.sampled_from(["digits", "none"])
+        TEXT | st.from_regex(r"[a-z]{0,3}[\^~.@:/\n]{0,2}[0-9²]{0,40}"),
+        st.sampled_from(["digits", "none"]),
+        share=0.3,
     )
     def case(text, repo):
         for call in (
