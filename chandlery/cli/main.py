@@ -178,6 +178,23 @@ def lineage(
     lineage(ref, as_json=json)
 
 
+@app.command()
+def gc(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be freed; free nothing.")
+    ] = False,
+    older_than: Annotated[
+        str, typer.Option(help="Free what was last used so long ago: 7d, 12h, 30m, 2w or 0.")
+    ] = "7d",
+    keep_runs: Annotated[int, typer.Option(min=0, help="Keep so many of the newest runs, however old.")] = 10,
+    json: Json = False,
+) -> None:
+    """Free what nothing needs any more: old runs, cached results, checkouts, models, logs, chunks of data."""
+    from chandlery.cli.gc import gc
+
+    gc(older_than, keep_runs, dry_run=dry_run, as_json=json)
+
+
 @pachd.command("serve")
 def pachd_serve(
     address: Annotated[str, typer.Option(help="unix:///path.sock or host:port.")] = "127.0.0.1:30650",

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,12 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
             return grpc.stream_stream_rpc_method_handler(_refuse(details.method))
         make = getattr(grpc, f"{_kind(rpc.stream_in)}_{_kind(rpc.stream_out)}_rpc_method_handler")
         run = self._stream(rpc) if rpc.stream_out else self._single(rpc)
-        return make(run, request_deserializer=rpc.parse, response_serializer=_serialise)
+        return make(run, request_deserializer=_reader(rpc.parse), response_serializer=_serialise)
 
     def _single(self, rpc: Rpc) -> Callable[[Any, Any], Any]:
         def run(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                return rpc.handler(self._call(context), request)
+                return rpc.handler(self._call(context), _read(request, rpc.stream_in))
             except Exception as error:
                 _abort(context, error)
 
@@ -107,7 +108,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _stream(self, rpc: Rpc) -> Callable[[Any, Any], Iterator[Any]]:
         def run(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             try:
-                yield from rpc.handler(self._call(context), request)
+                yield from rpc.handler(self._call(context), _read(request, rpc.stream_in))
             except Exception as error:
                 _abort(context, error)
 
@@ -120,6 +121,35 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
         call = Call(self._store, tuple(context.invocation_metadata()), deadline, on_wire=True)
         context.add_callback(call.cancelled.set)
         return call
+
+
+@dataclass(frozen=True)
+class _Malformed:
+    """Stands for a request that could not be read; grpc would log a traceback for an exception there."""
+
+    error: ServiceError
+
+
+def _reader(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def read(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except ServiceError as error:
+            return _Malformed(error)
+
+    return read
+
+
+def _read(request: Any, stream: bool) -> Any:
+    if stream:
+        return map(_whole, request)
+    return _whole(request)
+
+
+def _whole(message: Any) -> Any:
+    if isinstance(message, _Malformed):
+        raise message.error
+    return message
 
 
 def _kind(stream: bool) -> str:
