@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,9 @@ from pathlib import Path
 import psutil
 
 from chandlery.files import write_json
+
+# Waits for a word before it becomes the program that it was given; without one (whoever was to say it is gone) it ends.
+_HELD = ("/bin/sh", "-c", 'read -r word || exit 1; exec "$@" </dev/null', "held")
 
 START_TOLERANCE = 1.0  # seconds by which two readings of one process's start time may differ
 
@@ -46,6 +50,47 @@ def start(
             start_new_session=True,
         )
     return process, ProcessId(process.pid, started(process.pid))
+
+
+def start_remembered(
+    argv: Sequence[str], environment: Mapping[str, str], log: Path, path: Path
+) -> tuple[subprocess.Popen[bytes], ProcessId]:
+    """Start a process as `start` does, but not before its identity is on disk.
+
+    Whoever starts it may be killed at any moment: either the process is found by what `path` says, or it never ran.
+
+    Args:
+        argv: command line.
+        environment: all of its environment.
+        log: file that its output is appended to.
+        path: file for its identity, as `save` writes it.
+
+    Raises:
+        OSError: the identity could not be written; nothing was started.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as out:
+        process = subprocess.Popen(
+            [*_HELD, *argv],
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
+            bufsize=0,
+        )
+    assert process.stdin is not None
+    identity = ProcessId(process.pid, started(process.pid))
+    with process.stdin:
+        try:
+            save(identity, path)
+        except BaseException:
+            process.stdin.close()
+            process.wait()
+            raise
+        with contextlib.suppress(BrokenPipeError):  # it was killed meanwhile
+            process.stdin.write(b"go\n")
+    return process, identity
 
 
 def alive(process: ProcessId | None) -> bool:

@@ -83,7 +83,7 @@ def launch(
         events = folder / "events.jsonl"
         position = events.stat().st_size if events.exists() else 0
         child, identity = processes.start(
-            [sys.executable, "-m", "chandlery.runner.execute", str(folder)],
+            [sys.executable, "-m", "chandlery.runner.execute", str(folder), str(os.getpid())],
             _environment(record, events),
             folder / "log.txt",
         )

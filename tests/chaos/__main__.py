@@ -28,8 +28,9 @@ from .traffic import Traffic
 from .works import MODEL, work_of
 
 DISK_MEBIBYTES = 1024
-FIRST_SECONDS = 240.0  # for a disturbed command to end in, one way or another
-AGAIN_SECONDS = 300.0  # for the same command to complete in
+# For a command to end in: disturbed, one way or another; again, completed. A loaded machine is ten times slower.
+FIRST_SECONDS, AGAIN_SECONDS = 240.0, 300.0
+LIFE_FACTOR = 4
 MOST_FAILURES = 5  # failed rounds after which there is no point in going on
 
 # Seconds that each work takes undisturbed; replaced by what was seen last.
@@ -126,10 +127,11 @@ class Chaos:
             while first.poll() is None and time.monotonic() < end:
                 time.sleep(0.01)
             happened = hit(house, turn, proxies, lambda: first.poll() is None)
-            wrong = self._wait(first, FIRST_SECONDS, "disturbed")
+            factor = LIFE_FACTOR if turn.work == "life" else 1
+            wrong = self._wait(first, factor * FIRST_SECONDS, "disturbed")
             began = time.monotonic()
             again = house.start(work.words, folder / "again.log", {**network, **more})
-            wrong += self._wait(again, AGAIN_SECONDS, "same")
+            wrong += self._wait(again, factor * AGAIN_SECONDS, "same")
             if again.returncode != 0:
                 wrong.append(f"the same command again ended with {again.returncode}")
             elif first.returncode != 0 or turn.work not in self._usual:

@@ -6,6 +6,7 @@ services that still run and starts those that do not.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -93,9 +94,14 @@ def supervise(root: Path, stop: threading.Event) -> None:
             processes.end(known)  # its leader is gone: nothing of its group may stay
     write_json(state / "endpoints.json", endpoint_table(ports))
     while not stop.is_set():
-        for entry in running:
-            _keep(entry, environment, state)
-        write_json(state / "state.json", {entry.service.name: _describe(entry) for entry in running})
+        try:
+            for entry in running:
+                _keep(entry, environment, state)
+            write_json(state / "state.json", {entry.service.name: _describe(entry) for entry in running})
+        except OSError as error:
+            # The disk is full, say. What runs goes on running, and the next look may find room.
+            with contextlib.suppress(OSError):
+                print(f"cannot look after the services now: {error}", flush=True)
         stop.wait(TICK)
     (state / "endpoints.json").unlink(missing_ok=True)
     for order in sorted({entry.service.order for entry in running}, reverse=True):
@@ -152,11 +158,13 @@ def _keep(entry: Running, environment: dict[str, str], state: Path) -> None:
         entry.back_off = min(entry.back_off * 2, LONGEST_BACK_OFF)
     if now < entry.not_before:
         return
-    entry.child, entry.process = processes.start(
-        service.argv, {**environment, **service.environment}, state / "logs" / f"{service.name}.log"
+    entry.child, entry.process = processes.start_remembered(
+        service.argv,
+        {**environment, **service.environment},
+        state / "logs" / f"{service.name}.log",
+        state / "services" / f"{service.name}.pid",
     )
     entry.since = now
-    processes.save(entry.process, state / "services" / f"{service.name}.pid")
     print(f"{service.name}: pid {entry.process.pid}", flush=True)
 
 

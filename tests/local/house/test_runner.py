@@ -145,3 +145,23 @@ def wait_for(path: Path, seconds: float = 30) -> None:
     while not (path.exists() and path.read_text().endswith("\n")):
         assert time.monotonic() < limit, f"{path} did not appear"
         time.sleep(0.05)
+
+
+def test_a_run_whose_command_was_killed_at_once_runs_nothing(tmp_path: Path) -> None:
+    # By the time the executor looks, its parent is already another one: whoever adopts orphans.
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait(60)
+    executor = subprocess.Popen(
+        [sys.executable, "-m", "chandlery.runner.execute", str(tmp_path), str(gone.pid)],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(_slow_request(tmp_path))},
+    )
+    assert executor.wait(60) == -signal.SIGKILL
+
+
+def _slow_request(folder: Path) -> Path:
+    """Make reading the request take as long as a test may: only the watch can end the executor."""
+    (folder / "sitecustomize.py").write_text("import json, time\njson.loads = lambda text: time.sleep(50)\n")
+    (folder / "request.json").write_text("{}")
+    return folder
