@@ -219,9 +219,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=20261124)
-    parser.add_argument("--only", type=int, default=0, help="number of the one round to play")
+    parser.add_argument(
+        "--only", default="", help="numbers of the rounds to play, with commas between; all by default"
+    )
     options = parser.parse_args()
-    turns = [one for one in plan(options.seed, options.rounds) if options.only in (0, one.number)]
+    chosen = {int(number) for number in options.only.split(",") if number}
+    turns = [one for one in plan(options.seed, options.rounds) if not chosen or one.number in chosen]
     base = Path(tempfile.mkdtemp(prefix="chandlery-chaos-"))
     began = time.monotonic()
     with small_disk(base / "disk", DISK_MEBIBYTES) as problem:

@@ -19,7 +19,7 @@ from chandlery import platform, processes
 
 from .house import House
 
-SETTLE_SECONDS = 120.0  # until every service is ready again and every deployment available
+SETTLE_SECONDS = 240.0  # until every service is ready again and every deployment available
 ONE_CHUNK = 1_000_000  # bytes; the hash of a smaller file is that of its one chunk
 SAMPLE = 3  # commits of earlier rounds that are read again
 

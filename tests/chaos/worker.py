@@ -20,7 +20,7 @@ from .package import submission_of
 
 Content = Mapping[str, Any]
 
-DEADLINE = 150.0  # seconds for a deployment to be ready
+DEADLINE = 240.0  # seconds for a deployment, or the platform, to be ready
 
 
 def write(content: Content) -> None:
@@ -99,7 +99,7 @@ def restart(content: Content) -> None:
     """Stop the platform, and start it."""
     laptop = platform.laptop()
     laptop.down(platform.home())
-    laptop.up(platform.home())
+    laptop.up(platform.home(), deadline=DEADLINE)
 
 
 def _apply(store: Any, content: Content, weights: Mapping[str, int], **changes: Any) -> None:
@@ -127,7 +127,7 @@ WORKS: dict[str, Callable[[Content], None]] = {
 def main() -> int:
     """Do it; as `chandlery run` does, bring the platform up first."""
     try:
-        platform.laptop().up(platform.home())
+        platform.laptop().up(platform.home(), deadline=DEADLINE)
         WORKS[sys.argv[1]](json.loads(sys.argv[2]))
     except ChandleryError as error:
         print(f"error: {error}", file=sys.stderr)
