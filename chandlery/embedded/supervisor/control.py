@@ -15,7 +15,9 @@ from chandlery.embedded.deployments.servers import stop_servers
 from chandlery.embedded.supervisor.daemon import folder
 from chandlery.errors import DeadlineError, PlatformError
 
-START_DEADLINE = 180.0  # seconds; MLflow takes several to import, and a minute on a machine with much else to do
+START_DEADLINE = (
+    180.0  # seconds; MLflow takes several to import, and a minute on a machine with much else to do
+)
 STOP_DEADLINE = 60.0
 MOST_STARTS = 3  # of a supervisor within one `up`
 
