@@ -111,19 +111,27 @@ def running(pid: int) -> bool:
         return False
 
 
-def end(process: ProcessId | None, grace: float = 10.0) -> None:
-    """End the process and its whole group: SIGTERM, then SIGKILL after `grace` seconds."""
+def end(process: ProcessId | None, home: Path, grace: float = 10.0) -> None:
+    """End the process and its whole group: SIGTERM, then SIGKILL after `grace` seconds.
+
+    Args:
+        process: the process; None for none.
+        home: home folder that it and all that it started carry in their environment.
+        grace: seconds between the signals.
+    """
     if process is None:
         return
-    # The group outlives its leader when the leader alone was killed; a stranger's group is never touched,
-    # because a group id stays taken as long as one member lives.
-    if alive(process):
+    ours = alive(process)
+    if ours:
         signal_group(process.pid, signal.SIGTERM)
         limit = time.monotonic() + grace
         while alive(process) and time.monotonic() < limit:
             time.sleep(0.05)
+    # The group outlives its leader when the leader alone was killed. But once all of it is gone (this machine may
+    # have been started anew since), its number is free for a stranger's group, which does not carry our home.
     for member in group_members(process):
-        _signal(member, signal.SIGKILL)
+        if ours or _carries(member, home):
+            _signal(member, signal.SIGKILL)
 
 
 def signal_group(group: int, number: int) -> None:
@@ -166,6 +174,13 @@ def started(pid: int) -> float:
         return psutil.Process(pid).create_time()
     except psutil.Error:
         return time.time()
+
+
+def _carries(pid: int, home: Path) -> bool:
+    try:
+        return psutil.Process(pid).environ().get("CHANDLERY_HOME") == str(home)
+    except psutil.Error:
+        return False
 
 
 def _signal(pid: int, number: int) -> None:

@@ -94,7 +94,7 @@ def down(root: Path, *, deadline: float = STOP_DEADLINE) -> bool:
     for path in (state / "services").glob("*.pid"):
         orphan = processes.load(path)
         was_up = was_up or processes.alive(orphan)
-        processes.end(orphan)
+        processes.end(orphan, root)
         path.unlink(missing_ok=True)
     # Model servers outlive a controller that was killed.
     was_up = stop_servers(root) > 0 or was_up

@@ -91,7 +91,7 @@ def supervise(root: Path, stop: threading.Event) -> None:
         if processes.alive(known):
             entry.process, entry.since = known, time.monotonic()
         elif known is not None:
-            processes.end(known)  # its leader is gone: nothing of its group may stay
+            processes.end(known, root)  # its leader is gone: nothing of its group may stay
     write_json(state / "endpoints.json", endpoint_table(ports))
     while not stop.is_set():
         try:
@@ -151,7 +151,7 @@ def _keep(entry: Running, environment: dict[str, str], state: Path) -> None:
             f"{service.name} (pid {entry.process.pid}) ended: starting it again in {entry.back_off:.1f} s",
             flush=True,
         )
-        processes.end(entry.process, grace=0)
+        processes.end(entry.process, state.parent, grace=0)
         entry.process = None
         entry.restarts += 1
         entry.not_before = now + entry.back_off
@@ -169,7 +169,7 @@ def _keep(entry: Running, environment: dict[str, str], state: Path) -> None:
 
 
 def _stop(entry: Running, state: Path) -> None:
-    processes.end(entry.process, entry.service.grace)
+    processes.end(entry.process, state.parent, entry.service.grace)
     if entry.child is not None:
         entry.child.wait(timeout=5)
     (state / "services" / f"{entry.service.name}.pid").unlink(missing_ok=True)

@@ -58,3 +58,28 @@ def test_what_cannot_be_remembered_is_not_started(tmp_path: Path) -> None:
             tmp_path / "file" / "pid",
         )
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_group_is_ended_without_its_leader_but_never_a_strangers(tmp_path: Path, marked: bool) -> None:
+    # The leader ends, its group stays: that of a service whose leader was killed, or one that has got a number anew.
+    environment = {**os.environ, "CHANDLERY_HOME": str(tmp_path if marked else tmp_path / "other")}
+    leader = subprocess.Popen(
+        ["/bin/sh", "-c", "sleep 60 & echo $!"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert leader.stdout is not None
+    member = int(leader.stdout.readline())
+    leader.wait(30)
+    try:
+        processes.end(processes.ProcessId(leader.pid, processes.started(member) - 3600), tmp_path)
+        limit = time.monotonic() + 30
+        while marked and processes.running(member):
+            assert time.monotonic() < limit, "it was left running"
+            time.sleep(0.02)
+        assert processes.running(member) != marked
+    finally:
+        processes.signal_group(leader.pid, signal.SIGKILL)
