@@ -93,15 +93,19 @@ def supervise(root: Path, stop: threading.Event) -> None:
         elif known is not None:
             processes.end(known, root)  # its leader is gone: nothing of its group may stay
     write_json(state / "endpoints.json", endpoint_table(ports))
+    trouble = ""
     while not stop.is_set():
         try:
             for entry in running:
                 _keep(entry, environment, state)
             write_json(state / "state.json", {entry.service.name: _describe(entry) for entry in running})
+            trouble = ""
         except OSError as error:
             # The disk is full, say. What runs goes on running, and the next look may find room.
-            with contextlib.suppress(OSError):
-                print(f"cannot look after the services now: {error}", flush=True)
+            if trouble != str(error):
+                with contextlib.suppress(OSError):
+                    print(f"cannot look after the services now: {error}", flush=True)
+            trouble = str(error)
         stop.wait(TICK)
     (state / "endpoints.json").unlink(missing_ok=True)
     for order in sorted({entry.service.order for entry in running}, reverse=True):
