@@ -207,11 +207,8 @@ class Chaos:
 
 def _bystander(turn: Round) -> bool:
     """Tell whether the fault hit nobody who stands between a caller and the server that answers."""
-    return (
-        turn.fault == "kill"
-        and turn.target not in ("gateway", "server", "everything")
-        and turn.work != "restart"
-    )
+    between = ("gateway", "server", "everything")
+    return turn.work != "restart" and not (turn.fault == "kill" and turn.target in between)
 
 
 def main() -> int:
