@@ -180,7 +180,7 @@ def _applied(house: House) -> dict[str, dict[str, int]]:
     for route in _routes(dump):
         share = route.get("route", {}).get("weighted_clusters", {}).get("clusters", [])
         for cluster in share:
-            match = re.fullmatch(r"([^/]+/[^/]+)/([^/]+)", cluster["name"])
+            match = re.fullmatch(r"([^/]+/[^/]+)/([^/]+)(?:/[0-9a-f]{8})?", cluster["name"])
             if match:
                 found.setdefault(match[1], {})[match[2]] = cluster["weight"]
     return found

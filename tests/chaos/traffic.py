@@ -43,7 +43,12 @@ class Traffic:
             while not self._stop.is_set():
                 try:
                     answer = client.post(self._url, json=BODY)
-                    self.answers[str(answer.status_code)] += 1
+                    self.answers["200" if answer.status_code == 200 else _said(answer)] += 1
                 except httpx.HTTPError as error:
                     self.answers[type(error).__name__] += 1
                 time.sleep(self._pause)
+
+
+def _said(answer: httpx.Response) -> str:
+    """Return status and body: the gateway names in it what it lacked."""
+    return f"{answer.status_code} {answer.text[:300]}"
