@@ -5,6 +5,7 @@ Command modules import their work inside functions, so that `--help` and complet
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ import typer
 
 from chandlery import __version__
 from chandlery.errors import ChandleryError
+from chandlery.platform import home
 
 app = typer.Typer(
     name="chandlery",
@@ -216,6 +218,12 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away, as `| head` does
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: no room on the disk of {error.filename or home()}: {error.strerror}", file=sys.stderr)
+        print("free space, then run the same command again to carry on", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted: run the same command again to carry on", file=sys.stderr)

@@ -69,7 +69,7 @@ def launch(
     with only_run(home):
         record, resumed = begin(home, name, package, arguments)
         if record.process is not None:
-            processes.end(record.process, grace=2.0)  # steps of an attempt that was killed
+            processes.end(record.process, home, grace=2.0)  # steps of an attempt that was killed
         folder = runs_root(home) / record.run_id
         on_start(record, resumed)
         request = {
@@ -83,7 +83,7 @@ def launch(
         events = folder / "events.jsonl"
         position = events.stat().st_size if events.exists() else 0
         child, identity = processes.start(
-            [sys.executable, "-m", "chandlery.runner.execute", str(folder)],
+            [sys.executable, "-m", "chandlery.runner.execute", str(folder), str(os.getpid())],
             _environment(record, events),
             folder / "log.txt",
         )
@@ -96,7 +96,7 @@ def launch(
                     record = _apply(record, follower.read(), on_event)
                     time.sleep(TICK)
         finally:
-            processes.end(identity, grace=20.0)
+            processes.end(identity, home, grace=20.0)
             child.wait()
         record = _apply(record, follower.read(), on_event)
         ok = child.returncode == 0

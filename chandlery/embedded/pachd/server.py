@@ -16,7 +16,7 @@ import grpc
 from chandlery import progress
 from chandlery.embedded.pachd.calls import Call, Rpc, load_handlers
 from chandlery.embedded.pachd.failure import ServiceError, from_exception, unimplemented
-from chandlery.embedded.pachd.store import Store
+from chandlery.embedded.pachd.store import Store, open_store
 from chandlery.errors import PlatformError
 
 MAX_MESSAGE = 20 * 1024 * 1024  # as a production pachd; the SDK sends up to 19 MiB of content at a time
@@ -36,7 +36,7 @@ def start(store: Path, address: str) -> tuple[grpc.Server, str]:
         The server, and the address that it listens on.
 
     Raises:
-        PlatformError: the address cannot be listened on.
+        PlatformError: the store cannot be opened, or the address cannot be listened on.
     """
     options = [
         ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -45,7 +45,7 @@ def start(store: Path, address: str) -> tuple[grpc.Server, str]:
     # Without this two servers would share a port in silence.
     options.append(("grpc.so_reuseport", 0))
     server = grpc.server(ThreadPoolExecutor(_MAX_CALLS, thread_name_prefix="pachd"), options=options)
-    server.add_generic_rpc_handlers((_Router(Store(store)),))
+    server.add_generic_rpc_handlers((_Router(open_store(store)),))
     try:
         port = server.add_insecure_port(address.replace("unix://", "unix:", 1))
     except RuntimeError as error:

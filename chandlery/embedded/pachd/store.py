@@ -11,8 +11,24 @@ from pathlib import Path
 from chandlery.embedded.pachd.chunks import ChunkStore, records
 from chandlery.embedded.pachd.database import Database, now
 from chandlery.embedded.pachd.graph import Work
+from chandlery.errors import PlatformError
 
 FOLDER_MODE = 0o700
+
+
+def open_store(root: Path) -> Store:
+    """Open the store in a folder, which is made when missing.
+
+    Raises:
+        PlatformError: it cannot be opened: the disk is full, say, and SQLite has no room for its index.
+    """
+    try:
+        return Store(root)
+    except (OSError, sqlite3.Error) as error:
+        raise PlatformError(
+            f"{root}: the store cannot be opened: {error}",
+            "check that the disk has room and that the folder can be written",
+        ) from error
 
 
 class Store:
