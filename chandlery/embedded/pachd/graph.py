@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-from chandlery.embedded.pachd import layers, paths, tables
+from chandlery.embedded.pachd import layers, paths, tables, triggers
 from chandlery.embedded.pachd.chunks import ChunkStore, Small
 from chandlery.embedded.pachd.database import now
 from chandlery.embedded.pachd.failure import unknown
@@ -122,6 +122,12 @@ def delete_branch(work: Work, branch: Branch, force: bool) -> None:
             f"branch {repo}@{branch.name} cannot be deleted because {other} has it in its provenance; "
             "delete that first, or use force"
         )
+    others = triggers.related(work.db, branch)
+    if others and not force:
+        raise unknown(
+            f"branch {repo}@{branch.name} cannot be deleted because a trigger joins it to {others[0].name}; use force"
+        )
+    triggers.forget(work.db, branch)
     work.db.execute("DELETE FROM branch_provenance WHERE branch = ? OR source = ?", (branch.pk, branch.pk))
     work.db.execute("DELETE FROM branch WHERE pk = ?", (branch.pk,))
 
@@ -186,6 +192,7 @@ def delete_repo(work: Work, repo: Repo, force: bool) -> None:
         work.db.execute(
             "DELETE FROM branch_provenance WHERE branch = ? OR source = ?", (branch.pk, branch.pk)
         )
+        triggers.forget(work.db, branch)
     mine = "(SELECT pk FROM commits WHERE repo = ?)"
     work.db.execute(
         f"DELETE FROM commit_provenance WHERE commits IN {mine} OR source IN {mine}", (repo.pk, repo.pk)
@@ -228,8 +235,19 @@ def _complete(work: Work, pk: int) -> None:
     else:
         layers.settle(work.db, commit)
     work.db.execute("UPDATE commits SET finished = ?, updated = ? WHERE pk = ?", (now(), now(), pk))
+    if not error:
+        _fire_triggers(work, pk)
     for child in list(tables.commits(work.db, "parent = ? AND finishing > 0 AND finished = 0", pk)):
         _complete(work, child.pk)
+
+
+def _fire_triggers(work: Work, pk: int) -> None:
+    # What follows downstream of a triggered branch is a commit set of its own.
+    later = Work(work.db, work.chunks)
+    commit = tables.commit_by_pk(work.db, pk)
+    for branch in triggers.fired_by(work.db, commit):
+        _set_head(later, branch, commit)
+    later.settle()
 
 
 def _insert(

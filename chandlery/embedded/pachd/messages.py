@@ -8,7 +8,7 @@ from typing import Any
 
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import tables
+from chandlery.embedded.pachd import tables, triggers
 from chandlery.embedded.pachd.tables import Branch, Commit, Connection, Repo
 
 
@@ -69,6 +69,14 @@ def branch_info(db: Connection, row: Branch) -> Any:
     )
     if row.head is not None:
         info.head = commit_of(db, row.head)
+    trigger = triggers.trigger_of(db, row)
+    if trigger:
+        info.trigger = pfs.Trigger(
+            branch=tables.branch_by_pk(db, trigger.source).name,
+            size=trigger.size,
+            commits=trigger.commits,
+            all=trigger.all,
+        )
     return info
 
 
