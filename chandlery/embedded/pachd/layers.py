@@ -67,7 +67,9 @@ def base_commit(db: Connection, commit: Commit) -> Commit | None:
     while parent is not None:
         candidate = tables.commit_by_pk(db, parent)
         if not candidate.finished:
-            raise unknown(f"base commit {tables.name_of(db, candidate)} unfinished")
+            raise unknown(
+                f"base commit {tables.name_of(db, candidate)} for commit {tables.name_of(db, commit)} unfinished"
+            )
         if not candidate.error:
             return candidate
         parent = candidate.parent

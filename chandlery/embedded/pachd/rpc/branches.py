@@ -41,7 +41,7 @@ def create_branch_in(work: graph.Work, request: Any) -> None:
     head = None
     if request.head.id or request.head.branch.name:
         head = references.commit(work.db, request.head)
-    sources = [references.branch(work.db, source) for source in request.provenance]
+    sources = [_source(work, source) for source in request.provenance]
     if not betterproto.serialized_on_wire(request.trigger):
         graph.create_branch(work, repo, request.branch.name, head, sources)
         return
@@ -52,6 +52,16 @@ def create_branch_in(work: graph.Work, request: Any) -> None:
     graph.create_branch(work, repo, request.branch.name, head, sources)
     branch = tables.require_branch(work.db, repo, request.branch.name)
     triggers.set_trigger(work.db, Trigger(branch.pk, source.pk, asked.size, asked.commits, asked.all))
+
+
+def _source(work: graph.Work, message: Any) -> Branch:
+    # A branch that another one is to depend on is made when it is not there.
+    if not message.name:
+        raise invalid("a branch name is required")
+    repo = references.repo(work.db, message.repo)
+    if tables.find_branch(work.db, repo, message.name) is None:
+        graph.create_branch(work, repo, message.name, None, [])
+    return tables.require_branch(work.db, repo, message.name)
 
 
 @rpc("/pfs_v2.API/InspectBranch", pfs.InspectBranchRequest)
