@@ -139,4 +139,6 @@ def _commits_between(db: Connection, old: Commit | None, new: Commit, enough: in
 
 def _triggers(db: Connection, where: str, *values: object) -> list[Trigger]:
     rows = db.execute(f"SELECT {_COLUMNS} FROM branch_trigger WHERE {where} ORDER BY branch", values)
-    return [Trigger(branch, source, size, commits, bool(all_)) for branch, source, size, commits, all_ in rows]
+    return [
+        Trigger(branch, source, size, commits, bool(all_)) for branch, source, size, commits, all_ in rows
+    ]

@@ -25,8 +25,12 @@ if os.environ.get(PACHD):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Enter the marks for what the embedded pachd does in its own way; see docs/embedded-pachd.md."""
-    config.addinivalue_line("markers", "differs(why): true of a real pachd, known to be otherwise in the embedded one")
-    config.addinivalue_line("markers", "only_embedded(why): a limit of the embedded pachd that a real one has not")
+    config.addinivalue_line(
+        "markers", "differs(why): true of a real pachd, known to be otherwise in the embedded one"
+    )
+    config.addinivalue_line(
+        "markers", "only_embedded(why): a limit of the embedded pachd that a real one has not"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -157,9 +157,7 @@ def test_unsound_triggers_are_refused(client, repo, master, refused, trigger):
     """A trigger with a bad size, a negative number, no branch or itself as branch is refused; nothing is made."""
     client.pfs.create_branch(branch=master)
     dev = branch(repo, "dev")
-    refused(
-        StatusCode.UNKNOWN, lambda: client.pfs.create_branch(branch=dev, trigger=pfs.Trigger(**trigger))
-    )
+    refused(StatusCode.UNKNOWN, lambda: client.pfs.create_branch(branch=dev, trigger=pfs.Trigger(**trigger)))
     assert not client.pfs.branch_exists(dev)
 
 
