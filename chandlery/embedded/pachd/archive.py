@@ -5,39 +5,47 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 
-from chandlery.embedded.pachd.reading import Snapshot
+from chandlery.embedded.pachd.reading import Snapshot, is_below_match
 
 _BLOCK = 512
 _GATHER = 1024 * 1024  # small files share a message of about this size
 
 
 def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[bytes]:
-    """Yield a TAR of what `pattern` matches, restricted to the files with `lower <= path < upper` ("": no limit).
+    """Yield a TAR of what `pattern` matches, restricted to the paths with `lower <= path < upper` ("": no limit).
 
-    Nothing is yielded when no file matches.
+    Nothing is yielded when nothing matches.
     """
     seen = ""
     gathered = bytearray()
-    any_file = False
-    _, entries = found.matching_entries(pattern)
-    for entry in entries:
-        if entry.path < lower or (upper and entry.path >= upper):
+    empty = True
+    for entry in found.matching_entries(pattern):
+        if entry.path < lower:
             continue
-        any_file = True
         parent = entry.path[: entry.path.rindex("/") + 1]
         for directory in _new_directories(seen, parent):
-            gathered += _header(directory, 0)
+            if directory >= lower and not _beyond(directory, upper) and is_below_match(pattern, directory):
+                gathered += _header(directory, 0)
+                empty = False
         seen = parent
+        # Beyond the range, what lies before the bound are at most the directories of the first file there.
+        if _beyond(entry.path, upper):
+            break
         gathered += _header(entry.path, entry.size)
+        empty = False
         for piece in found.content(entry):
             gathered += piece
             if len(gathered) >= _GATHER:
                 yield bytes(gathered)
                 gathered.clear()
         gathered += bytes(-entry.size % _BLOCK)
-    if any_file:
+    if not empty:
         gathered += bytes(2 * _BLOCK)
         yield bytes(gathered)
+
+
+def _beyond(path: str, upper: str) -> bool:
+    return bool(upper) and path >= upper
 
 
 def _header(path: str, size: int) -> bytes:

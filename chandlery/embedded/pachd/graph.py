@@ -231,8 +231,7 @@ def _complete(work: Work, pk: int) -> None:
         collision = layers.find_collision(work.db, commit, layers.view(work.db, commit))
         error = f"file / directory path collision ({collision})" if collision else ""
     if error:
-        work.db.execute("DELETE FROM entry WHERE layer = ?", (pk,))
-        work.db.execute("UPDATE commits SET cleared = 0, error = ? WHERE pk = ?", (error, pk))
+        work.db.execute("UPDATE commits SET error = ? WHERE pk = ?", (error, pk))
     else:
         layers.settle(work.db, commit)
     work.db.execute("UPDATE commits SET finished = ?, updated = ? WHERE pk = ?", (now(), now(), pk))

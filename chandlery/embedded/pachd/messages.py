@@ -128,12 +128,12 @@ def _all_branches(db: Connection, start: Branch, step: Any) -> list[Branch]:
     return found
 
 
-def file_info(commit_message: Any, finished: int, path: str, size: int, digest: bytes) -> Any:
+def file_info(commit_message: Any, finishing: int, path: str, size: int, digest: bytes) -> Any:
     """Return the `FileInfo` message of a file, or of a directory when `path` ends with a slash."""
     return pfs.FileInfo(
         file=pfs.File(commit=commit_message, path=path, datum="" if path.endswith("/") else "default"),
         file_type=pfs.FileType.DIR if path.endswith("/") else pfs.FileType.FILE,
-        committed=time_of(finished),
+        committed=time_of(finishing),
         size_bytes=size,
         hash=digest,
     )

@@ -101,7 +101,12 @@ def from_wire(data: bytes) -> Operation:
             added = _added(value)
             if added:
                 return added
-    return from_message(pfs.ModifyFileRequest().parse(data))
+    try:
+        message = pfs.ModifyFileRequest().parse(data)
+    except Exception as error:
+        # The SDK's parser raises whatever it stumbles over: KeyError, struct.error, UnicodeDecodeError ...
+        raise invalid(f"malformed message: {error!r}") from error
+    return from_message(message)
 
 
 def _added(view: memoryview) -> Add | None:
