@@ -13,7 +13,7 @@ from typing import Any
 import betterproto
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd.failure import invalid
+from chandlery.embedded.pachd.failure import ServiceError, invalid
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
@@ -102,11 +102,12 @@ def from_wire(data: bytes) -> Operation:
             if added:
                 return added
     try:
-        message = pfs.ModifyFileRequest().parse(data)
+        return from_message(pfs.ModifyFileRequest().parse(data))
+    except ServiceError:
+        raise
     except Exception as error:
-        # The SDK's parser raises whatever it stumbles over: KeyError, struct.error, UnicodeDecodeError ...
+        # The SDK's parser raises whatever it stumbles over, or gives a number where a message should be.
         raise invalid(f"malformed message: {error!r}") from error
-    return from_message(message)
 
 
 def _added(view: memoryview) -> Add | None:
