@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from chandlery.embedded.pachd import layers, paths, tables, triggers
 from chandlery.embedded.pachd.chunks import ChunkStore, Small
 from chandlery.embedded.pachd.database import now
-from chandlery.embedded.pachd.failure import unknown
+from chandlery.embedded.pachd.failure import ServiceError, unknown
 from chandlery.embedded.pachd.tables import AUTO, USER, Branch, Commit, Connection, Repo, State, name_of
 
 
@@ -125,12 +125,8 @@ def delete_branch(work: Work, branch: Branch, force: bool) -> None:
             f"branch {repo}@{branch.name} cannot be deleted because it's in the direct provenance of {other}; "
             "delete that first, or use force"
         )
-    others = triggers.related(work.db, branch)
-    if others and not force:
-        raise unknown(
-            f"branch {repo}@{branch.name} cannot be deleted because it is joined to {others[0].name} by a trigger; "
-            "use force"
-        )
+    if triggers.related(work.db, branch) and not force:
+        raise _joined(work.db, branch)
     triggers.forget(work.db, branch)
     work.db.execute("DELETE FROM branch_provenance WHERE branch = ? OR source = ?", (branch.pk, branch.pk))
     work.db.execute("DELETE FROM branch WHERE pk = ?", (branch.pk,))
@@ -190,6 +186,8 @@ def delete_repo(work: Work, repo: Repo, force: bool) -> None:
                     f"repo {repo} cannot be deleted because {tables.repo_by_pk(work.db, other.repo)}@{other.name} "
                     f"has its branch {branch.name} in its provenance; delete that first, or use force"
                 )
+        if triggers.related(work.db, branch) and not force:
+            raise _joined(work.db, branch)
         work.db.execute(
             "DELETE FROM branch_provenance WHERE branch = ? OR source = ?", (branch.pk, branch.pk)
         )
@@ -303,6 +301,14 @@ def _set_head(work: Work, branch: Branch, head: Commit, follow: bool = True) -> 
     work.db.execute("UPDATE branch SET head = ?, updated = ? WHERE pk = ?", (head.pk, now(), branch.pk))
     if follow:
         work.moved.append(branch.pk)
+
+
+def _joined(db: Connection, branch: Branch) -> ServiceError:
+    other = triggers.related(db, branch)[0]
+    return unknown(
+        f"branch {tables.repo_by_pk(db, branch.repo)}@{branch.name} cannot be deleted because it is joined to "
+        f"{other.name} by a trigger; use force"
+    )
 
 
 def _open_downstream(work: Work, branch: Branch) -> None:

@@ -143,7 +143,7 @@ def test_a_file_that_is_a_directory_too_fails_the_commit(client, master, put):
     """A path that is a file and a directory ends the commit with the error `file / directory path collision`."""
     bad = put(master, {"/x": b"file", "/x/y": b"below it"})
     info = client.pfs.inspect_commit(commit=bad, wait=pfs.CommitState.FINISHED)
-    assert info.error.startswith("file / directory path collision (/x")
+    assert info.error == "file / directory path collision (/x/y)"
 
 
 def test_children_skip_a_commit_with_an_error(client, master, put):
@@ -185,6 +185,23 @@ def test_a_commit_finished_with_an_error_keeps_it(client, master, put):
     info = client.pfs.inspect_commit(commit=new, wait=pfs.CommitState.FINISHED)
     assert info.error == "the source broke off"
     assert listed(client, put(master, {"/c": b"3"})) == ["/a", "/c"]
+
+
+def test_a_commit_with_an_error_still_shows_what_it_wrote(client, master, put):
+    """A commit that ended in an error can be read: its own changes over those of its parent."""
+    put(master, {"/a": b"1"})
+    new = client.pfs.start_commit(branch=master)
+    client.pfs.put_file_from_bytes(commit=new, path="/b", data=b"2")
+    client.pfs.finish_commit(commit=new, error="broken")
+    client.pfs.wait_commit(new)
+    assert listed(client, new) == ["/a", "/b"]
+
+
+@pytest.mark.differs("the embedded pachd finds the collision all the same")
+def test_a_name_that_sorts_between_hides_a_collision(client, master, put):
+    """A collision of `/x` and `/x/y` goes unnoticed when `/x-` sorts between them."""
+    new = put(master, {"/x": b"1", "/x-": b"2", "/x/y": b"3"})
+    assert client.pfs.inspect_commit(commit=new).error == ""
 
 
 def test_clear_drops_what_was_written(client, master, put):
@@ -281,6 +298,14 @@ def test_find_commits_tells_where_a_file_changed(client, master, put):
     assert found == [ids[3], ids[2], ids[0]]
     assert answers[-1].last_searched_commit.id == ids[0]
     assert answers[-1].commits_searched == 4
+
+
+@pytest.mark.differs("the embedded pachd compares contents and leaves out a commit that wrote the same again")
+def test_find_commits_tells_of_a_file_written_again(client, master, put):
+    """FindCommits tells a commit that wrote a file, also when it wrote what was there."""
+    first, second = put(master, {"/a": b"1"}), put(master, {"/a": b"1"})
+    answers = list(client.pfs.find_commits(start=second, file_path="/a"))
+    assert [each.found_commit.id for each in answers if each.found_commit.id] == [second.id, first.id]
 
 
 def test_find_commits_stops_at_its_limit(client, master, put):

@@ -114,7 +114,8 @@ def test_the_life_of_a_project(client, refused):
     client.pfs.create_repo(repo=repo)
     assert client.pfs.repo_exists(repo)
     assert not client.pfs.repo_exists(pfs.Repo(name="inner"))
-    refused(StatusCode.UNKNOWN, lambda: client.pfs.delete_project(project=project))
+    text = refused(StatusCode.FAILED_PRECONDITION, lambda: client.pfs.delete_project(project=project))
+    assert "still exists" in text
     client.pfs.delete_repo(repo=repo)
     client.pfs.delete_project(project=project)
     assert not client.pfs.project_exists(project)
@@ -124,6 +125,7 @@ def test_a_missing_project_is_not_found(client, refused):
     """Inspecting a missing project, or making a repo in one, is NOT_FOUND."""
     project = pfs.Project(name=fresh())
     refused(StatusCode.NOT_FOUND, lambda: client.pfs.inspect_project(project=project))
+    refused(StatusCode.NOT_FOUND, lambda: client.pfs.create_project(project=project, update=True))
     inner = pfs.Repo(name="inner", project=project)
     refused(StatusCode.NOT_FOUND, lambda: client.pfs.create_repo(repo=inner))
 

@@ -23,6 +23,15 @@ def test_paths_that_are_refused(client, master, refused, path):
     assert files(client, new) == []
 
 
+@pytest.mark.parametrize("path", ["/a*b", "/naïve.txt", "/a/../b"])
+def test_such_paths_are_not_deleted_either(client, master, refused, path):
+    """Deleting a path that no file may have is refused."""
+    new = client.pfs.start_commit(branch=master)
+    text = refused(StatusCode.UNKNOWN, lambda: client.pfs.delete_file(commit=new, path=path))
+    assert "invalid: " in text
+    client.pfs.finish_commit(commit=new)
+
+
 @pytest.mark.parametrize(
     ("given", "stored"),
     [

@@ -188,6 +188,7 @@ def test_branches_joined_by_a_trigger_are_deleted_by_force(client, master, follo
     for each in (master, release):
         text = refused(StatusCode.UNKNOWN, lambda each=each: client.pfs.delete_branch(branch=each))
         assert "cannot be deleted because it is" in text or "because it triggers" in text
+    refused(StatusCode.UNKNOWN, lambda: client.pfs.delete_repo(repo=master.repo))
     client.pfs.delete_branch(branch=release, force=True)
     client.pfs.delete_branch(branch=master)
 
