@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from chandlery.embedded.pachd.layers import Entry
 from chandlery.embedded.pachd.reading import Snapshot, is_below_match
 
 _BLOCK = 512
@@ -19,20 +20,17 @@ def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[by
     seen = ""
     gathered = bytearray()
     empty = True
-    for entry in found.matching_entries(pattern):
-        if entry.path < lower:
-            continue
+    for entry in _wanted(found.matching_entries(pattern), lower, upper):
         parent = entry.path[: entry.path.rindex("/") + 1]
         for directory in _new_directories(seen, parent):
             if directory >= lower and not _beyond(directory, upper) and is_below_match(pattern, directory):
                 gathered += _header(directory, 0)
                 empty = False
         seen = parent
-        # Beyond the range, what lies before the bound are at most the directories of the first file there.
         if _beyond(entry.path, upper):
             break
-        gathered += _header(entry.path, entry.size)
         empty = False
+        gathered += _header(entry.path, entry.size)
         for piece in found.content(entry):
             gathered += piece
             if len(gathered) >= _GATHER:
@@ -42,6 +40,15 @@ def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[by
     if not empty:
         gathered += bytes(2 * _BLOCK)
         yield bytes(gathered)
+
+
+def _wanted(entries: Iterable[Entry], lower: str, upper: str) -> Iterator[Entry]:
+    """Yield the files of a range and the first one after it, of which a directory may still be in the range."""
+    for entry in entries:
+        if entry.path >= lower:
+            yield entry
+        if _beyond(entry.path, upper):
+            return
 
 
 def _beyond(path: str, upper: str) -> bool:
