@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from chandlery.embedded.pachd.reading import Snapshot
+from chandlery.embedded.pachd.layers import Entry
+from chandlery.embedded.pachd.reading import Snapshot, matcher
 
 _BLOCK = 512
 _GATHER = 1024 * 1024  # small files share a message of about this size
 
 
 def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[bytes]:
-    """Yield a TAR of what `pattern` matches, restricted to the files with `lower <= path < upper` ("": no limit).
+    """Yield a TAR of what `pattern` matches, restricted to the paths with `lower <= path < upper` ("": no limit).
 
-    Nothing is yielded when no file matches.
+    As in pachd, what lies below a directory matches through it, and so only when the directory is in the range too:
+    of `/` from `/b` on there is nothing, of `/**` all files. Nothing is yielded when nothing matches.
     """
-    seen = ""
+    matches = matcher(pattern)
+    seen, inside = "", "\0"
     gathered = bytearray()
-    any_file = False
-    _, entries = found.matching_entries(pattern)
-    for entry in entries:
-        if entry.path < lower or (upper and entry.path >= upper):
-            continue
-        any_file = True
+    empty = True
+    for entry in _wanted(found.matching_entries(pattern), lower, upper):
         parent = entry.path[: entry.path.rindex("/") + 1]
         for directory in _new_directories(seen, parent):
+            if directory < lower or _beyond(directory, upper):
+                continue
+            if not directory.startswith(inside):
+                if not matches(directory):
+                    continue
+                inside = directory
             gathered += _header(directory, 0)
+            empty = False
         seen = parent
+        if _beyond(entry.path, upper):
+            break
+        if not (entry.path.startswith(inside) or matches(entry.path)):
+            continue
+        empty = False
         gathered += _header(entry.path, entry.size)
         for piece in found.content(entry):
             gathered += piece
@@ -35,9 +46,22 @@ def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[by
                 yield bytes(gathered)
                 gathered.clear()
         gathered += bytes(-entry.size % _BLOCK)
-    if any_file:
+    if not empty:
         gathered += bytes(2 * _BLOCK)
         yield bytes(gathered)
+
+
+def _wanted(entries: Iterable[Entry], lower: str, upper: str) -> Iterator[Entry]:
+    """Yield the files of a range and the first one after it, of which a directory may still be in the range."""
+    for entry in entries:
+        if entry.path >= lower:
+            yield entry
+        if _beyond(entry.path, upper):
+            return
+
+
+def _beyond(path: str, upper: str) -> bool:
+    return bool(upper) and path >= upper
 
 
 def _header(path: str, size: int) -> bytes:

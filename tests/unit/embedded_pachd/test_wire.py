@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from betterproto.lib.google.protobuf import BytesValue
 from hypothesis import given
@@ -52,12 +54,8 @@ def test_commit_and_copy_off_the_wire():
 
 @given(st.binary(max_size=60))
 def test_garbage_is_refused_not_crashed_on(data):
-    try:
+    with contextlib.suppress(ServiceError):
         operations.from_wire(data)
-    except ServiceError:
-        pass
-    except (ValueError, EOFError, AttributeError, TypeError, NotImplementedError):
-        pass  # the SDK's own parser, which reads everything but contents
 
 
 @given(st.binary(max_size=300))

@@ -11,7 +11,7 @@ from pachyderm_sdk.api import metadata
 
 from chandlery.embedded.pachd import references, tables
 from chandlery.embedded.pachd.calls import Call, rpc
-from chandlery.embedded.pachd.failure import ServiceError, invalid, not_found, unimplemented
+from chandlery.embedded.pachd.failure import ServiceError, invalid, not_found, unimplemented, unknown
 from chandlery.embedded.pachd.tables import Connection
 
 
@@ -20,7 +20,11 @@ def edit_metadata(call: Call, request: Any) -> Any:
     """Make all the edits, or none."""
     with call.store.work() as work:
         for edit in request.edits:
-            table, column, key = _target(work.db, edit)
+            try:
+                table, column, key = _target(work.db, edit)
+            except ServiceError as error:
+                # A target that is not there is a plain error of pachd here.
+                raise (unknown(error.text) if error.code is StatusCode.NOT_FOUND else error) from error
             (text,) = work.db.execute(f"SELECT metadata FROM {table} WHERE {column} = ?", (key,)).fetchone()
             after = _edited(tables.metadata_of(text), edit)
             work.db.execute(
@@ -57,11 +61,10 @@ def _edited(pairs: dict[str, str], edit: Any) -> dict[str, str]:
     if kind == "add_key":
         if operation.key in pairs:
             raise ServiceError(
-                StatusCode.FAILED_PRECONDITION, f"metadata key {operation.key!r} already exists"
+                StatusCode.FAILED_PRECONDITION,
+                f'add_key target key "{operation.key}" already exists; use edit_key instead',
             )
         return pairs | {operation.key: operation.value}
     if kind == "edit_key":
         return pairs | {operation.key: operation.value}
-    if operation.key not in pairs:
-        raise not_found(f"metadata key {operation.key!r} not found")
     return {key: value for key, value in pairs.items() if key != operation.key}
