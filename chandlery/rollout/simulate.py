@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 
 RATIOS = (1.0, 1.5, 2.0, 3.0, 5.0)
 NEVER = -1
-_AT_ONCE = 20_000_000  # differences of rates held in memory together
+_AT_ONCE = 2_000_000  # differences of rates held in memory together
 
 
 @dataclass(frozen=True)

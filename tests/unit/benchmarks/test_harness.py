@@ -247,3 +247,10 @@ def test_shares_stand_in_one_line_without_a_ratio() -> None:
     entry = measure(Row("r", "a row", lambda setting: made, figures, (Aim("time", at_most=0.05),)), 1)
     line = table({"r": entry}).splitlines()[2]
     assert line == "| r: time | 0.02 [0.02-0.02] | all of them | B: 0.5; C: 0 |  | <= 0.05: met |"
+
+
+def test_an_entry_from_before_a_field_is_still_told() -> None:
+    entry = measure(row(Contender("A", OURS, fixed([1.0], []))), 1)
+    for figure in entry["figures"]:
+        del figure["ratio"]
+    assert "| r: time | 1 s [1-1] |" in page({"r": entry})
