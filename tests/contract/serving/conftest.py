@@ -20,6 +20,7 @@ from chandlery.embedded.gateway.envoy import find_envoy
 from chandlery.embedded.gateway.place import Address, Place, read_address
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.resources import ResourceStore
+from chandlery.serving.evidence import read_evidence
 from chandlery.serving.spec import ServingSpec, Variant
 
 HERE = Path(__file__).parent
@@ -90,6 +91,12 @@ def until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> 
     while not condition():
         assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
         time.sleep(0.02)
+
+
+def counted(platform: Platform) -> int:
+    """Requests that the weights sent somewhere, as the gateway counted them."""
+    found = read_evidence("digits", "default", 0.25, gateway=platform.url)
+    return sum(counts.requests for counts in found.values())
 
 
 def variant(version: str, weight: int, behaviour: str = "") -> Variant:

@@ -42,6 +42,8 @@ class Load:
     ) -> None:
         self._stop.set()
         self._thread.join(30)
+        if self._thread.is_alive():
+            self.failed.append("a request was never answered")
 
     async def _run(self) -> None:
         async with AsyncEndpoint(self._gateway, "default", "digits", deadline=10) as endpoint:

@@ -45,23 +45,6 @@ def test_the_split_is_fair_over_5000_requests(platform: Platform) -> None:
 
 
 @pytest.mark.slow
-def test_100_weight_changes_under_load_fail_no_request(platform: Platform) -> None:
-    ready(platform, variant("1", 50), variant("2", 50))
-    seconds = []
-    with Load(platform.url) as load:
-        for i in range(100):
-            weight = 1 + (i * 37) % 99
-            seconds.append(
-                set_weights(platform.store, "digits", "default", {"v1": weight, "v2": 100 - weight})
-            )
-    assert load.failed == []
-    assert load.answered > 100
-    seconds.sort()
-    print(f"in force after {seconds[50]:.3f} s (median), {seconds[-1]:.3f} s (longest)")
-    assert seconds[50] < 1.0
-
-
-@pytest.mark.slow
 def test_versions_come_and_go_under_load_and_no_request_fails(platform: Platform) -> None:
     ready(platform, variant("1", 100))
     with Load(platform.url) as load:
