@@ -169,15 +169,7 @@ def api_server(tmp_path: Path) -> Iterator[ApiServer]:
     params=[
         "embedded",
         "kubernetes",
-        pytest.param(
-            "cluster",
-            marks=[
-                pytest.mark.network,
-                pytest.mark.skipif(
-                    not os.environ.get(CLUSTER_VARIABLE), reason=f"needs a cluster: {CLUSTER_VARIABLE}"
-                ),
-            ],
-        ),
+        pytest.param("cluster", marks=pytest.mark.real(CLUSTER_VARIABLE)),
     ]
 )
 def store(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Iterator[ResourceStore]:
