@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,6 +122,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> Iterator[Platform]:
     """A running platform; afterwards nothing of it runs."""
+    with running_platform(tmp_path, monkeypatch, kind) as made:
+        yield made
+
+
+@contextmanager
+def running_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> Iterator[Platform]:
+    """Start a platform, and stop all of it."""
     monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path))
     for name in ("CHANDLERY_GATEWAY", "CHANDLERY_PROMETHEUS", "CHANDLERY_RESOURCES"):
         monkeypatch.delenv(name, raising=False)
