@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks
-from benchmarks import serving
 from benchmarks.harness import OURS, ROUNDS, Row, measure
 from benchmarks.machine import describe
 from benchmarks.table import page, table
@@ -25,7 +24,7 @@ from chandlery.files import write_json, write_text
 
 HERE = Path(__file__).parent
 # Rows from before the harness: each prints a table of its own.
-OLDER: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {"serving": serving.run}
+OLDER: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {}
 
 
 def rows() -> dict[str, Row]:

@@ -162,8 +162,8 @@ class LoadedModel:
             raise ModelLoadError(
                 f"{folder}: TensorFlow cannot load the model: {error}", "train the model again"
             ) from error
-        self._serve = self._module.serve
-        self._tensor = tf.convert_to_tensor
+        self._serve, self._row_shape = _direct(self._module.serve)
+        self._tensor = tf.constant
 
     @property
     def provenance(self) -> provenance.Provenance:
@@ -183,12 +183,26 @@ class LoadedModel:
         # matrix-matrix kernels that every larger batch takes; so a single row goes in twice.
         single = len(features) == 1
         batch = np.repeat(features, 2, axis=0) if single else features
-        result: np.ndarray = self._serve(self._tensor(batch, dtype="float32")).numpy()
+        # What does not fit goes to the function itself, which refuses it in words.
+        serve = self._serve if batch.shape[1:] == self._row_shape else self._module.serve
+        result: np.ndarray = serve(self._tensor(batch, dtype="float32")).numpy()
         return result[:1] if single else result
 
     def answer(self, rows: Columns) -> Columns:
         """Return the recipe's answer for n raw rows."""
         return self.recipe.answer(self.outputs(rows))
+
+
+def _direct(function: Any) -> tuple[Any, tuple[int | None, ...]]:
+    """Return the one trace of a restored function as a plain call, and the shape of a row of its argument.
+
+    Called itself, the function searches for the trace that fits and binds the arguments anew each time, which takes
+    longer than a small network does. The shortcut is TensorFlow's own and private; without it all works, more slowly.
+    """
+    (trace,) = function.concrete_functions
+    shape = tuple(trace.inputs[0].shape[1:])
+    flat, captured = getattr(trace, "_call_flat", None), trace.captured_inputs
+    return (trace if flat is None else lambda features: flat([features], captured)), shape
 
 
 def model_digest(model: keras.Model, recipe_digest: str, parameters: Mapping[str, Value]) -> str:
