@@ -218,7 +218,12 @@ def _predictions(setting: Setting) -> list[Contender]:
         },
     )
     echo = Server(
-        [sys.executable, "-m", "benchmarks.echo", "{port}"], READY, INFER, {"inputs": [TENSOR]}, folder
+        [sys.executable, "-m", "benchmarks.echo", "{port}"],
+        READY,
+        INFER,
+        {"inputs": [TENSOR]},
+        folder,
+        {"PYTHONPATH": str(ROOT)},
     )
 
     def opened(server: Server) -> AbstractContextManager[Run]:
