@@ -164,8 +164,9 @@ class LoadedModel:
             ) from error
         # The optimiser would fuse operations whose sums then round otherwise than those of a plain session.
         tf.config.optimizer.set_experimental_options({"remapping": False})
-        self._serve, self._serve_one = self._module.serve, self._module.serve_one
-        self._tensor = tf.convert_to_tensor
+        self._serve, self._row_shape = _direct(self._module.serve)
+        self._serve_one, _ = _direct(self._module.serve_one)
+        self._tensor = tf.constant
 
     @property
     def provenance(self) -> provenance.Provenance:
@@ -183,12 +184,26 @@ class LoadedModel:
         it does not depend on the rows beside it, so requests can share a call and still be replayed exactly.
         """
         serve = self._serve_one if len(features) == 1 else self._serve
+        if features.shape[1:] != self._row_shape:
+            serve = self._module.serve  # which refuses in words what does not fit
         result: np.ndarray = serve(self._tensor(features, dtype="float32")).numpy()
         return result
 
     def answer(self, rows: Columns) -> Columns:
         """Return the recipe's answer for n raw rows."""
         return self.recipe.answer(self.outputs(rows))
+
+
+def _direct(function: Any) -> tuple[Any, tuple[int | None, ...]]:
+    """Return the one trace of a restored function as a plain call, and the shape of a row of its argument.
+
+    Called itself, the function searches for the trace that fits and binds the arguments anew each time, which takes
+    longer than a small network does. The shortcut is TensorFlow's own and private; without it all works, more slowly.
+    """
+    (trace,) = function.concrete_functions
+    shape = tuple(trace.inputs[0].shape[1:])
+    flat, captured = getattr(trace, "_call_flat", None), trace.captured_inputs
+    return (trace if flat is None else lambda features: flat([features], captured)), shape
 
 
 def model_digest(model: keras.Model, recipe_digest: str, parameters: Mapping[str, Value]) -> str:
