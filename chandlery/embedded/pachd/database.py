@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chandlery.errors import PlatformError
+
 BUSY_SECONDS = 120.0
 
 # An entry's `chunks` is what its file consists of (see chunks.py); NULL says "deleted here".
@@ -168,4 +170,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
         if found > SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"store of schema {found}; this version reads {SCHEMA_VERSION}")
+            raise PlatformError(
+                f"store of schema {found}; this version reads {SCHEMA_VERSION}",
+                "use the release that wrote it, or a later one",
+            )

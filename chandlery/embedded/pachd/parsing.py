@@ -44,7 +44,9 @@ def parse(kind: Any, data: bytes) -> Any:
 
 def _check(message: Any) -> None:
     for name, meta in message._betterproto.meta_by_field_name.items():
-        value = getattr(message, name)
+        value = object.__getattribute__(message, name)
+        if value is betterproto.PLACEHOLDER:
+            continue  # not set; to ask for it would make it, and some messages hold their own kind
         repeated = isinstance(message._betterproto.default_gen[name](), list)
         if repeated and not isinstance(value, list):
             raise invalid(f"malformed message: {name} is not repeated")

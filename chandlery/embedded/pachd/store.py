@@ -20,7 +20,8 @@ def open_store(root: Path) -> Store:
     """Open the store in a folder, which is made when missing.
 
     Raises:
-        PlatformError: it cannot be opened: the disk is full, say, and SQLite has no room for its index.
+        PlatformError: it cannot be opened: the disk is full, say, and SQLite has no room for its index; or it is of a
+            later version.
     """
     try:
         return Store(root)

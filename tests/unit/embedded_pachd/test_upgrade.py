@@ -9,6 +9,7 @@ from pachyderm_sdk.api import pfs
 
 from chandlery.embedded.pachd import open_client
 from chandlery.embedded.pachd.database import SCHEMA_VERSION
+from chandlery.errors import PlatformError
 
 MASTER = pfs.Branch.from_uri("raw@master")
 
@@ -45,7 +46,7 @@ def test_a_store_of_the_first_version_keeps_its_commits_and_takes_triggers(store
 def test_a_store_of_a_later_version_is_refused_and_left_alone(store):
     path, write = store
     write(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    with pytest.raises(sqlite3.DatabaseError, match=f"store of schema {SCHEMA_VERSION + 1}"):
+    with pytest.raises(PlatformError, match=f"store of schema {SCHEMA_VERSION + 1}"):
         open_client(path)
     connection = sqlite3.connect(path / "pachd.sqlite")
     assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION + 1,)
