@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 
 from chandlery.embedded.pachd import layers, paths
 from chandlery.embedded.pachd.chunks import ChunkStore, FileWriter, Small, is_whole
@@ -84,10 +85,11 @@ class ChangeSet:
     def apply(self, db: Connection, commit: Commit) -> None:
         """Make the changes in the layer of an open commit, within the transaction of `db`."""
         insert_small(db, self._small)
+        spilled = stored_changes(db, self.id) if self._spilled else iter(())
+        # In one go: what was spilled may have cleared the commit, and what follows has to know that.
+        apply(db, commit, chain(spilled, self._changes))
         if self._spilled:
-            apply(db, commit, stored_changes(db, self.id))
             db.execute("DELETE FROM change WHERE file_set = ?", (self.id,))
-        apply(db, commit, self._changes)
 
     def discard(self) -> None:
         """Remove what was spilled; a killed process leaves that to the collection of garbage."""
