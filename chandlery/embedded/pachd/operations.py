@@ -101,7 +101,13 @@ def from_wire(data: bytes) -> Operation:
             added = _added(value)
             if added:
                 return added
-    return from_message(pfs.ModifyFileRequest().parse(data))
+    try:
+        message = pfs.ModifyFileRequest().parse(data)
+    except (
+        Exception
+    ) as error:  # the SDK's parser has no error of its own: KeyError, TypeError, whatever comes
+        raise invalid(f"malformed message: {error!r}") from error
+    return from_message(message)
 
 
 def _added(view: memoryview) -> Add | None:

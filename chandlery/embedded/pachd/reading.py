@@ -13,6 +13,7 @@ from chandlery.embedded.pachd.failure import ServiceError, not_found
 from chandlery.embedded.pachd.layers import Entry
 from chandlery.embedded.pachd.tables import Commit, Connection, State
 from chandlery.embedded.pachd.tree import Node
+from chandlery.protobuf import field
 
 
 class Snapshot:
@@ -122,7 +123,7 @@ class Snapshot:
             return self.message_of(node)
         if not self._prefixes:
             stamp = wire.timestamp(self.commit.finished)
-            self._prefixes = wire.field(1, bytes(self.message)), wire.field(3, stamp) if stamp else b""
+            self._prefixes = field(1, bytes(self.message)), field(3, stamp) if stamp else b""
         return wire.file_info(*self._prefixes, node)
 
     def message_of(self, node: Node) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from betterproto.lib.google.protobuf import BytesValue
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pachyderm_sdk.api import pfs
 
@@ -12,6 +14,7 @@ from chandlery.embedded.pachd import messages, operations, wire
 from chandlery.embedded.pachd.failure import ServiceError
 from chandlery.embedded.pachd.layers import Entry
 from chandlery.embedded.pachd.tree import Node
+from chandlery.protobuf import field
 
 COMMIT = pfs.Commit(id="ab" * 16, repo=pfs.Repo(name="raw", type="user", project=pfs.Project(name="default")))
 
@@ -50,14 +53,11 @@ def test_commit_and_copy_off_the_wire():
     assert (copied.target, copied.source.path, copied.append) == ("/t", "/s", True)
 
 
+@example(b"\r\x00\x00\x00\x00")  # the SDK's parser raises KeyError
 @given(st.binary(max_size=60))
 def test_garbage_is_refused_not_crashed_on(data):
-    try:
+    with contextlib.suppress(ServiceError):
         operations.from_wire(data)
-    except ServiceError:
-        pass
-    except (ValueError, EOFError, AttributeError, TypeError, NotImplementedError):
-        pass  # the SDK's own parser, which reads everything but contents
 
 
 @given(st.binary(max_size=300))
@@ -71,7 +71,7 @@ def test_file_info(size, digest, microseconds, directory):
         "/d/" if directory else "/d/f", size, digest, None if directory else Entry("/d/f", size, b"", True)
     )
     stamp = wire.timestamp(microseconds)
-    prefixes = wire.field(1, bytes(COMMIT)), wire.field(3, stamp) if stamp else b""
+    prefixes = field(1, bytes(COMMIT)), field(3, stamp) if stamp else b""
     read = pfs.FileInfo().parse(wire.file_info(*prefixes, node))
     expected = messages.file_info(COMMIT, microseconds, node.path, size, digest)
     assert read.to_dict() == pfs.FileInfo().parse(bytes(expected)).to_dict()
