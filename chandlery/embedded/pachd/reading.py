@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +53,10 @@ class Snapshot:
     def content(self, entry: Entry, offset: int = 0, limit: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of a file in pieces of at most 8 MiB."""
         return self.call.store.chunks.read(self.db, entry.chunks or b"", offset, limit)
+
+    def small_contents(self, entries: Sequence[Entry]) -> list[bytes | None]:
+        """Return, by few queries, the contents of those files that are in the database; None for the others."""
+        return self.call.store.chunks.read_small(self.db, [entry.chunks or b"" for entry in entries])
 
     def file_node(self, entry: Entry) -> Node:
         """Return a file as a node."""
