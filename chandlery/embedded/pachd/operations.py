@@ -13,7 +13,7 @@ from typing import Any
 import betterproto
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd.failure import invalid
+from chandlery.embedded.pachd.failure import ServiceError, invalid
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
@@ -101,13 +101,13 @@ def from_wire(data: bytes) -> Operation:
             added = _added(value)
             if added:
                 return added
+    # The SDK's parser has no error of its own: KeyError, AttributeError, whatever comes.
     try:
-        message = pfs.ModifyFileRequest().parse(data)
-    except (
-        Exception
-    ) as error:  # the SDK's parser has no error of its own: KeyError, TypeError, whatever comes
+        return from_message(pfs.ModifyFileRequest().parse(data))
+    except ServiceError:
+        raise
+    except Exception as error:
         raise invalid(f"malformed message: {error!r}") from error
-    return from_message(message)
 
 
 def _added(view: memoryview) -> Add | None:

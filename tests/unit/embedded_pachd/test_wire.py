@@ -54,6 +54,7 @@ def test_commit_and_copy_off_the_wire():
 
 
 @example(b"\r\x00\x00\x00\x00")  # the SDK's parser raises KeyError
+@example(b"\x10\x00")  # a number where a message is to be
 @given(st.binary(max_size=60))
 def test_garbage_is_refused_not_crashed_on(data):
     with contextlib.suppress(ServiceError):
