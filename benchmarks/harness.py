@@ -174,10 +174,15 @@ class Measured:
 
 def plain(run: Callable[[], Figures]) -> Open:
     """Return the `open` of a contender without set-up or tear-down."""
+    return per_round(lambda number: run())
+
+
+def per_round(run: Run) -> Open:
+    """Return the same of a function that is given the number of the round."""
 
     @contextmanager
     def opened() -> Iterator[Run]:
-        yield lambda number: run()
+        yield run
 
     return opened
 

@@ -1,13 +1,18 @@
-"""Load TensorFlow without the libraries that Keras only looks for: half the time in every process of ours.
+"""Load TensorFlow and kfp without what they only look for: less time and memory in every process of ours.
 
 Keras imports pandas, scikit-learn and matplotlib when they are installed, for its wrappers and galleries, and does
 without when they are not. Measured with TensorFlow 2.21 and Keras 3.15: 3.0 s instead of 5.8 s.
+
+`import kfp` imports its client of a cluster, and with it Kubernetes' and Google's libraries, which a run on this machine has no
+use for. Measured with kfp 2.17: 0.7 s of processor time and 37 MiB instead of 2.9 s and 112 MiB.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
+import types
 
 OPTIONAL = ("matplotlib", "pandas", "sklearn")
 
@@ -29,3 +34,20 @@ def load_tensorflow() -> None:
     finally:
         for name in hidden:
             sys.modules.pop(name, None)
+
+
+def load_kfp() -> None:
+    """Import kfp; in this process `kfp.Client` will be missing, and `kfp.client` be empty but for its submodules.
+
+    For the process that runs a package, never inside a user's session. A kfp that is loaded already is not affected.
+    """
+    if "kfp" in sys.modules:
+        return
+    spec = importlib.util.find_spec("kfp")
+    if spec is None or not spec.submodule_search_locations:
+        return  # importing it will say so
+    client = types.ModuleType("kfp.client")
+    client.__path__ = [os.path.join(place, "client") for place in spec.submodule_search_locations]
+    client.Client = None  # type: ignore[attr-defined]  # kfp/__init__.py asks for this name alone
+    sys.modules["kfp.client"] = client
+    import kfp  # noqa: F401

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,12 @@ class Result:
     Attributes:
         rolled_back: minute of the rollback (from 1), or -1; shape (runs,).
         promoted: minute of the promotion, or -1.
+        events: bad events that the decision took, where a policy stops within a minute; otherwise empty.
     """
 
     rolled_back: Counts
     promoted: Counts
+    events: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def rollback_rate(self) -> float:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
+from scipy.stats import binom
 
 from chandlery.rollout import evalue, srm
 from chandlery.rollout.outcome import Counts, Result
@@ -26,6 +27,7 @@ Floats = NDArray[np.float64]
 
 RATIOS = (1.0, 1.5, 2.0, 3.0, 5.0)
 NEVER = -1
+_AT_ONCE = 20_000_000  # differences of rates held in memory together
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,39 @@ class Setting:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Counts per minute, shape (runs, minutes): requests and bad events of challenger and champion."""
+    """Counts per minute, shape (runs, minutes).
+
+    Attributes:
+        requests: of the challenger.
+        bad: bad events among these.
+        champion_requests: of the champion.
+        champion_bad: bad events among these.
+        shares: the challenger's share in each minute, shape (minutes,); empty: the setting's all the time.
+    """
 
     requests: Counts
     bad: Counts
     champion_requests: Counts
     champion_bad: Counts
+    shares: tuple[float, ...] = ()
+
+    def epochs(self, setting: Setting) -> list[tuple[slice, float]]:
+        """Return the stretches of minutes under one share, and that share."""
+        shares = self.shares or (setting.share,) * setting.minutes
+        edges = [i for i in range(1, len(shares)) if shares[i] != shares[i - 1]]
+        return [(slice(a, b), shares[a]) for a, b in zip([0, *edges], [*edges, len(shares)], strict=True)]
 
 
 Policy = Callable[[Traffic, Setting], Result]
 
 
-def traffic(setting: Setting, ratio: float, seed: int, share: Floats | float | None = None) -> Traffic:
+def traffic(
+    setting: Setting,
+    ratio: float,
+    seed: int,
+    share: Floats | float | None = None,
+    base: Floats | float | None = None,
+) -> Traffic:
     """Draw counts: each request goes to the challenger with the share, and is bad with its variant's rate.
 
     Args:
@@ -68,30 +91,99 @@ def traffic(setting: Setting, ratio: float, seed: int, share: Floats | float | N
         ratio: rate ratio of the challenger.
         seed: of the draw.
         share: share by run and minute, when it is not constant.
+        base: the champion's rate of bad events, likewise.
     """
+    rate = setting.base if base is None else base
     generator = np.random.default_rng(seed)
     shape = (setting.runs, setting.minutes)
     requests = generator.binomial(setting.per_minute, setting.share if share is None else share, shape)
     others = setting.per_minute - requests
     return Traffic(
         requests=requests,
-        bad=generator.binomial(requests, min(1.0, setting.base * ratio)),
+        bad=generator.binomial(requests, np.minimum(1.0, np.multiply(rate, ratio))),
         champion_requests=others,
-        champion_bad=generator.binomial(others, setting.base),
+        champion_bad=generator.binomial(others, rate),
     )
 
 
 def e_processes(alpha: float = 0.05, beta: float = 0.05, margin: float = 2.0) -> Policy:
-    """Return our policy at a constant weight: two e-processes, looked at every minute."""
+    """Return our policy: two e-processes, looked at every minute; those of the epochs of a weight multiply."""
 
     def decide(counts: Traffic, setting: Setting) -> Result:
-        bad = np.cumsum(counts.bad, axis=1)
-        total = bad + np.cumsum(counts.champion_bad, axis=1)
-        against = evalue.log_rollback(bad, total, setting.share) >= math.log(1 / alpha)
-        in_favour = evalue.log_promote(bad, total, setting.share, margin) >= math.log(1 / beta)
-        return first(against, in_favour)
+        against, in_favour = np.zeros((2, *counts.bad.shape))
+        for minutes, share in counts.epochs(setting):
+            bad = np.cumsum(counts.bad[:, minutes], axis=1)
+            total = bad + np.cumsum(counts.champion_bad[:, minutes], axis=1)
+            for logs, found in (
+                (against, _each_once(lambda k, n, s=share: evalue.log_rollback(k, n, s), bad, total)),
+                (
+                    in_favour,
+                    _each_once(lambda k, n, s=share: evalue.log_promote(k, n, s, margin), bad, total),
+                ),
+            ):
+                logs[:, minutes] += found
+                logs[:, minutes.stop :] += found[:, -1:]
+        return first(against >= math.log(1 / alpha), in_favour >= math.log(1 / beta))
 
     return decide
+
+
+def _each_once(log_e: Callable[[Counts, Counts], Floats], bad: Counts, total: Counts) -> Floats:
+    """Return `log_e(bad, total)`, each pair of counts worked out once: thousands of runs share few pairs."""
+    width = int(total.max(initial=0)) + 1
+    pairs, where = np.unique(bad * width + total, return_inverse=True)
+    return np.asarray(log_e(pairs // width, pairs % width)[where.reshape(bad.shape)])
+
+
+def fixed_test(ratio: float, alpha: float = 0.05, power: float = 0.9) -> Policy:
+    """Return the test of an oracle that knows the rate ratio: one look, after as many bad events as it takes.
+
+    One-sided exact binomial test of the challenger's bad events among all; what it does not reject, it promotes.
+
+    Args:
+        ratio: the ratio that it is made for, > 1.
+        alpha: level.
+        power: probability of a rollback at that ratio.
+    """
+
+    def decide(counts: Traffic, setting: Setting) -> Result:
+        needed = fixed_events(ratio, setting.share, alpha, power)
+        bad = np.cumsum(counts.bad, axis=1)
+        total = bad + np.cumsum(counts.champion_bad, axis=1)
+        runs = np.arange(len(bad))
+        minute = (total >= needed).argmax(axis=1)
+        done = total[:, -1] >= needed
+        # It looks within the minute, at the very event: those of the minute came in any order.
+        of_minute, champions = counts.bad[runs, minute], counts.champion_bad[runs, minute]
+        before = (bad[runs, minute] - of_minute, total[runs, minute] - of_minute - champions)
+        sample = np.clip(needed - before[1], 0, of_minute + champions)
+        generator = np.random.default_rng(needed)
+        hits = before[0] + generator.hypergeometric(of_minute, champions, sample)
+        rejected = hits > binom.ppf(1 - alpha, needed, setting.share)
+        return Result(
+            np.where(done & rejected, minute + 1, NEVER),
+            np.where(done & ~rejected, minute + 1, NEVER),
+            np.full(len(bad), needed),
+        )
+
+    return decide
+
+
+def fixed_events(ratio: float, share: float, alpha: float = 0.05, power: float = 0.9) -> int:
+    """Return the least number of bad events with which the exact one-sided test has its power."""
+    theta = float(evalue.event_share(share, ratio))
+    sizes = np.arange(1, 20_000)
+    enough = binom.sf(binom.ppf(1 - alpha, sizes, share), sizes, theta) >= power
+    return int(sizes[enough.argmax()])
+
+
+def events(counts: Traffic, result: Result) -> Counts:
+    """Return how many bad events of both variants each run had seen when it was decided, or at the horizon."""
+    if result.events.size:
+        return result.events
+    total = np.cumsum(counts.bad + counts.champion_bad, axis=1)
+    minute = np.maximum(result.rolled_back, result.promoted)
+    return np.asarray(total[np.arange(len(total)), np.where(minute > 0, minute, total.shape[1]) - 1])
 
 
 def flagger(limit: float, threshold: int = 5) -> Policy:
@@ -150,9 +242,12 @@ def kayenta(tolerance: float = 0.25, confidence: float = 0.98, points: int = 50,
         looks = range(every, setting.minutes + 1, every) if every else (points,)
         alarm = np.zeros(counts.bad.shape, dtype=bool)
         end = np.zeros_like(alarm)
+        open_runs = np.arange(len(rate))  # those without an alarm so far
         for minute in looks:
-            low, estimate = _shift(rate[:, :minute], champion_rate[:, :minute], confidence)
-            alarm[:, minute - 1] = low > tolerance * np.abs(estimate)
+            for some in np.array_split(open_runs, 1 + len(open_runs) * minute**2 // _AT_ONCE):
+                low, estimate = _shift(rate[some, :minute], champion_rate[some, :minute], confidence)
+                alarm[some, minute - 1] = low > tolerance * np.abs(estimate)
+            open_runs = open_runs[~alarm[open_runs, minute - 1]]
         end[:, (looks[-1]) - 1] = True
         return first(alarm, end)
 
@@ -346,10 +441,11 @@ def table(seed: int = 0, ratios: tuple[float, ...] = RATIOS) -> dict[str, dict[f
 def _shift(one: Floats, other: Floats, confidence: float) -> tuple[Floats, Floats]:
     """Return the lower end of the Hodges-Lehmann interval of `one - other`, and the estimate, for each run."""
     n, m = one.shape[1], other.shape[1]
-    differences = np.sort((one[:, :, None] - other[:, None, :]).reshape(one.shape[0], n * m), axis=1)
     spread = float(ndtri((1 + confidence) / 2)) * math.sqrt(n * m * (n + m + 1) / 12)
-    rank = max(0, math.floor(n * m / 2 - spread))
-    return differences[:, rank], np.median(differences, axis=1)
+    rank, middle, after = max(0, math.floor(n * m / 2 - spread)), (n * m - 1) // 2, n * m // 2
+    differences = (one[:, :, None] - other[:, None, :]).reshape(one.shape[0], n * m)
+    differences.partition(sorted({rank, middle, after}), axis=1)
+    return differences[:, rank], (differences[:, middle] + differences[:, after]) / 2
 
 
 def _main(arguments: list[str]) -> None:

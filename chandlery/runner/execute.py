@@ -18,6 +18,7 @@ import warnings
 from pathlib import Path
 from typing import IO
 
+from chandlery.lean import load_kfp
 from chandlery.progress import report_silently
 
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -103,6 +104,7 @@ def main(folder: Path) -> int:
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
 
+    load_kfp()
     from kfp import components, local
 
     logging.getLogger("kfp").setLevel(logging.INFO)
