@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from chandlery.embedded.pachd.layers import Entry
-from chandlery.embedded.pachd.reading import Snapshot
+from chandlery.embedded.pachd.reading import Snapshot, is_below_match
 
 _BLOCK = 512
 _GATHER = 1024 * 1024  # small files share a message of about this size
@@ -21,34 +21,37 @@ _AFTER_TYPE = bytes(100) + b"ustar\x0000" + bytes(247)
 
 
 def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[bytes]:
-    """Yield a TAR of what `pattern` matches, restricted to the files with `lower <= path < upper` ("": no limit).
+    """Yield a TAR of what `pattern` matches, restricted to the paths with `lower <= path < upper` ("": no limit).
 
-    Nothing is yielded when no file matches.
+    Nothing is yielded when nothing matches.
     """
     seen = ""
     gathered = bytearray()
-    any_file = False
-    _, entries = found.matching_entries(pattern)
-    wanted = (each for each in entries if each.path >= lower and not (upper and each.path >= upper))
-    for entry, small in _with_small(found, wanted):
-        any_file = True
+    empty = True
+    for entry, small in _with_small(found, _wanted(found.matching_entries(pattern), lower, upper)):
         parent = entry.path[: entry.path.rindex("/") + 1]
         for directory in _new_directories(seen, parent):
-            gathered += _header(directory, 0)
+            if directory >= lower and not _beyond(directory, upper) and is_below_match(pattern, directory):
+                gathered += _header(directory, 0)
+                empty = False
         seen = parent
+        if _beyond(entry.path, upper):
+            break
+        empty = False
         gathered += _header(entry.path, entry.size)
         for piece in (small,) if small is not None else found.content(entry):
             if len(piece) < _GATHER:
                 gathered += piece
             else:
-                yield bytes(gathered)
-                gathered.clear()
+                if gathered:
+                    yield bytes(gathered)
+                    gathered.clear()
                 yield piece  # not copied
             if len(gathered) >= _GATHER:
                 yield bytes(gathered)
                 gathered.clear()
         gathered += bytes(-entry.size % _BLOCK)
-    if any_file:
+    if not empty:
         gathered += bytes(2 * _BLOCK)
         yield bytes(gathered)
 
@@ -57,6 +60,19 @@ def _with_small(found: Snapshot, entries: Iterable[Entry]) -> Iterator[tuple[Ent
     iterator = iter(entries)
     while batch := list(islice(iterator, _TOGETHER)):
         yield from zip(batch, found.small_contents(batch), strict=True)
+
+
+def _wanted(entries: Iterable[Entry], lower: str, upper: str) -> Iterator[Entry]:
+    """Yield the files of a range and the first one after it, of which a directory may still be in the range."""
+    for entry in entries:
+        if entry.path >= lower:
+            yield entry
+        if _beyond(entry.path, upper):
+            return
+
+
+def _beyond(path: str, upper: str) -> bool:
+    return bool(upper) and path >= upper
 
 
 def _header(path: str, size: int) -> bytes:

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 BUSY_SECONDS = 120.0
-SCHEMA_VERSION = 1
 
 # An entry's `chunks` is what its file consists of (see chunks.py); NULL says "deleted here".
 # A layer has the number of its commit. A commit's `below` is the layer to look into next; see layers.py.
@@ -53,6 +52,17 @@ CREATE TABLE change (file_set TEXT NOT NULL, position INTEGER NOT NULL, kind INT
   size INTEGER NOT NULL, chunks BLOB, PRIMARY KEY (file_set, position)) WITHOUT ROWID;
 CREATE TABLE transactions (id TEXT PRIMARY KEY, started INTEGER NOT NULL, requests BLOB NOT NULL);
 """
+
+# What turns a store of schema n into one of schema n + 1; the first makes one of nothing.
+_UPGRADES = (
+    _SCHEMA,
+    """
+CREATE TABLE branch_trigger (branch INTEGER PRIMARY KEY, source INTEGER NOT NULL, size TEXT NOT NULL,
+  commits INTEGER NOT NULL, "all" INTEGER NOT NULL);
+CREATE INDEX branch_triggered ON branch_trigger (source);
+""",
+)
+SCHEMA_VERSION = len(_UPGRADES)
 
 
 def now() -> int:
@@ -147,13 +157,15 @@ def _prepare(connection: sqlite3.Connection) -> None:
             time.sleep(0.02)
             continue
         found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found == 0:
-            for statement in _SCHEMA.split(";"):
+        for upgrade in _UPGRADES[found:]:
+            for statement in upgrade.split(";"):
                 connection.execute(statement)
+        if found == 0:
             connection.execute(
                 "INSERT INTO project (name, description, created) VALUES ('default', '', ?)", (now(),)
             )
+        if found < SCHEMA_VERSION:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
-        if found not in (0, SCHEMA_VERSION):
+        if found > SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"store of schema {found}; this version reads {SCHEMA_VERSION}")

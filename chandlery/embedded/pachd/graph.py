@@ -9,10 +9,10 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-from chandlery.embedded.pachd import layers, paths, tables
+from chandlery.embedded.pachd import layers, paths, tables, triggers
 from chandlery.embedded.pachd.chunks import ChunkStore, Small
 from chandlery.embedded.pachd.database import now
-from chandlery.embedded.pachd.failure import unknown
+from chandlery.embedded.pachd.failure import ServiceError, unknown
 from chandlery.embedded.pachd.tables import AUTO, USER, Branch, Commit, Connection, Repo, State, name_of
 
 
@@ -47,7 +47,7 @@ def start_commit(work: Work, repo: Repo, branch_name: str, parent: Commit | None
     """
     branch = tables.find_branch(work.db, repo, paths.check_name("branch", branch_name))
     if branch and tables.branch_sources(work.db, branch):
-        raise unknown(f"cannot start a commit on an output branch {repo}@{branch_name}")
+        raise unknown(f"cannot start a commit on an output branch: {repo}@{branch_name}")
     if parent is None and branch and branch.head is not None:
         parent = tables.commit_by_pk(work.db, branch.head)
     if parent and tables.state_of(work.db, parent) < State.FINISHING:
@@ -75,7 +75,7 @@ def finish_commit(work: Work, commit: Commit, description: str = "", error: str 
 def clear_commit(work: Work, commit: Commit) -> None:
     """Drop what was written into an open commit; raises ServiceError when it is finished."""
     if commit.finishing:
-        raise unknown(f"commit {name_of(work.db, commit)} has already finished")
+        raise unknown("cannot clear finished commit")
     work.db.execute("DELETE FROM entry WHERE layer = ?", (commit.pk,))
     work.db.execute("UPDATE commits SET cleared = 0, updated = ? WHERE pk = ?", (now(), commit.pk))
 
@@ -92,9 +92,12 @@ def create_branch(work: Work, repo: Repo, name: str, head: Commit | None, source
         raise unknown(f"head {name_of(work.db, head)} is not a commit of {repo}")
     branch = tables.find_branch(work.db, repo, paths.check_name("branch", name))
     branch = branch or _make_branch(work.db, repo, name)
+    if any(source.repo == repo.pk for source in sources):
+        raise unknown(f"repo {repo} cannot be in the provenance of its own branch")
     upstream = _closure(work.db, [source.pk for source in sources], "source", "branch")
     if branch.pk in upstream:
         raise unknown(f"branch {repo}@{name} cannot be in its own provenance")
+    before = {source.pk for source in tables.branch_sources(work.db, branch)}
     work.db.execute("DELETE FROM branch_provenance WHERE branch = ?", (branch.pk,))
     work.db.executemany(
         "INSERT OR IGNORE INTO branch_provenance (branch, source) VALUES (?, ?)",
@@ -102,9 +105,9 @@ def create_branch(work: Work, repo: Repo, name: str, head: Commit | None, source
     )
     if head:
         _set_head(work, branch, head)
-    elif sources:
-        work.moved.extend(source.pk for source in sources)
-    elif branch.head is None:
+    if sources and before != {source.pk for source in sources}:
+        _open_downstream(work, tables.branch_by_pk(work.db, branch.pk))
+    elif head is None and branch.head is None:
         _set_head(work, branch, _insert_empty(work, repo, name, None))
 
 
@@ -119,9 +122,12 @@ def delete_branch(work: Work, branch: Branch, force: bool) -> None:
     if downstream and not force:
         other = f"{tables.repo_by_pk(work.db, downstream[0].repo)}@{downstream[0].name}"
         raise unknown(
-            f"branch {repo}@{branch.name} cannot be deleted because {other} has it in its provenance; "
+            f"branch {repo}@{branch.name} cannot be deleted because it's in the direct provenance of {other}; "
             "delete that first, or use force"
         )
+    if triggers.related(work.db, branch) and not force:
+        raise _joined(work.db, branch)
+    triggers.forget(work.db, branch)
     work.db.execute("DELETE FROM branch_provenance WHERE branch = ? OR source = ?", (branch.pk, branch.pk))
     work.db.execute("DELETE FROM branch WHERE pk = ?", (branch.pk,))
 
@@ -135,15 +141,14 @@ def drop_commit(work: Work, commit: Commit, recursive: bool) -> None:
     for victim in _with_subvenance(work.db, commit, recursive, "drop"):
         child = next(tables.commits(work.db, "parent = ?", victim.pk), None)
         if child:
-            raise unknown(
-                f"cannot drop commit {name_of(work.db, victim)} because it has a child: {name_of(work.db, child)}"
-            )
+            raise unknown(f"cannot drop a commit that has children: {name_of(work.db, victim)}")
         repo = tables.repo_by_pk(work.db, victim.repo)
         parent = tables.commit_by_pk(work.db, victim.parent) if victim.parent is not None else None
         heads = tables.branches(work.db, "head = ?", victim.pk)
         _delete(work.db, victim)
         for branch in heads:
-            _set_head(work, branch, parent or _insert_empty(work, repo, branch.name, None), follow=False)
+            parent = parent or _insert_first(work, repo, branch)
+            _set_head(work, branch, parent, follow=False)
 
 
 def squash_commit(work: Work, commit: Commit, recursive: bool) -> None:
@@ -156,14 +161,12 @@ def squash_commit(work: Work, commit: Commit, recursive: bool) -> None:
         children = list(tables.commits(work.db, "parent = ?", victim.pk))
         if not children:
             raise unknown(
-                f"cannot squash commit {name_of(work.db, victim)} because it has no children; drop it instead"
+                "cannot squash a commit that has no children as that would cause data loss, use the drop operation "
+                f"instead: {name_of(work.db, victim)}"
             )
         for child in children:
             if not child.finished:
-                raise unknown(
-                    f"cannot squash commit {name_of(work.db, victim)} because its child "
-                    f"{name_of(work.db, child)} is not finished"
-                )
+                raise unknown(f"cannot squash until child commit {name_of(work.db, child)} is finished")
         for branch in tables.branches(work.db, "head = ?", victim.pk):
             _set_head(work, branch, children[-1], follow=False)
         work.db.execute("UPDATE commits SET parent = ? WHERE parent = ?", (victim.parent, victim.pk))
@@ -183,9 +186,12 @@ def delete_repo(work: Work, repo: Repo, force: bool) -> None:
                     f"repo {repo} cannot be deleted because {tables.repo_by_pk(work.db, other.repo)}@{other.name} "
                     f"has its branch {branch.name} in its provenance; delete that first, or use force"
                 )
+        if triggers.related(work.db, branch) and not force:
+            raise _joined(work.db, branch)
         work.db.execute(
             "DELETE FROM branch_provenance WHERE branch = ? OR source = ?", (branch.pk, branch.pk)
         )
+        triggers.forget(work.db, branch)
     mine = "(SELECT pk FROM commits WHERE repo = ?)"
     work.db.execute(
         f"DELETE FROM commit_provenance WHERE commits IN {mine} OR source IN {mine}", (repo.pk, repo.pk)
@@ -224,20 +230,33 @@ def _complete(work: Work, pk: int) -> None:
         collision = layers.find_collision(work.db, commit, layers.view(work.db, commit))
         error = f"file / directory path collision ({collision})" if collision else ""
     if error:
-        work.db.execute("DELETE FROM entry WHERE layer = ?", (pk,))
-        work.db.execute("UPDATE commits SET cleared = 0, error = ? WHERE pk = ?", (error, pk))
+        work.db.execute("UPDATE commits SET error = ? WHERE pk = ?", (error, pk))
     else:
         layers.settle(work.db, commit)
     work.db.execute("UPDATE commits SET finished = ?, updated = ? WHERE pk = ?", (now(), now(), pk))
+    if not error:
+        _fire_triggers(work, pk)
     for child in list(tables.commits(work.db, "parent = ? AND finishing > 0 AND finished = 0", pk)):
         _complete(work, child.pk)
+
+
+def _fire_triggers(work: Work, pk: int) -> None:
+    # What follows downstream of a triggered branch is a commit set of its own.
+    later = Work(work.db, work.chunks)
+    commit = tables.commit_by_pk(work.db, pk)
+    for branch in triggers.fired_by(work.db, commit):
+        _set_head(later, branch, commit)
+    later.settle()
 
 
 def _insert(
     work: Work, repo: Repo, branch: str, parent: Commit | None, origin: int, description: str
 ) -> Commit:
     if tables.find_commit(work.db, repo, work.set_id):
-        raise unknown(f"cannot start two commits in the repo {repo} within one transaction")
+        raise unknown(
+            f"inconsistent dependencies: cannot create commit from {repo}@{branch}; repo ({repo.name}) already has a "
+            "commit in this transaction"
+        )
     time = now()
     pk = work.db.execute(
         """INSERT INTO commits (repo, id, branch, parent, origin, description, started, updated)
@@ -258,6 +277,18 @@ def _insert_empty(work: Work, repo: Repo, branch: str, parent: Commit | None) ->
     return tables.commit_by_pk(work.db, commit.pk)
 
 
+def _insert_first(work: Work, repo: Repo, branch: Branch) -> Commit:
+    """Insert the commit that a branch begins with, which is open when the branch has provenance."""
+    if not tables.branch_sources(work.db, branch):
+        return _insert_empty(work, repo, branch.name, None)
+    work.db.execute("UPDATE branch SET head = NULL WHERE pk = ?", (branch.pk,))
+    alone = Work(work.db, work.chunks)
+    _open_downstream(alone, tables.branch_by_pk(work.db, branch.pk))
+    head = tables.branch_by_pk(work.db, branch.pk).head
+    assert head is not None
+    return tables.commit_by_pk(work.db, head)
+
+
 def _make_branch(db: Connection, repo: Repo, name: str) -> Branch:
     pk = db.execute(
         "INSERT INTO branch (repo, name, head, created, updated) VALUES (?, ?, NULL, ?, ?)",
@@ -273,33 +304,47 @@ def _set_head(work: Work, branch: Branch, head: Commit, follow: bool = True) -> 
         work.moved.append(branch.pk)
 
 
-def _follow(work: Work, branch: Branch) -> None:
-    branch = tables.branch_by_pk(work.db, branch.pk)
-    heads = [source.head for source in tables.branch_sources(work.db, branch) if source.head is not None]
-    current = tables.commit_by_pk(work.db, branch.head) if branch.head is not None else None
-    if current and {source.pk for source in tables.sources(work.db, current)} == set(heads):
-        return
+def _joined(db: Connection, branch: Branch) -> ServiceError:
+    other = triggers.related(db, branch)[0]
+    return unknown(
+        f"branch {tables.repo_by_pk(db, branch.repo)}@{branch.name} cannot be deleted because it is joined to "
+        f"{other.name} by a trigger; use force"
+    )
+
+
+def _open_downstream(work: Work, branch: Branch) -> None:
+    """Open a commit on a branch that depends on the heads of its provenance."""
     repo = tables.repo_by_pk(work.db, branch.repo)
-    if tables.find_commit(work.db, repo, work.set_id):
-        raise unknown(f"at most one branch of the repo {repo} can take part in one commit set")
+    current = tables.commit_by_pk(work.db, branch.head) if branch.head is not None else None
     commit = _insert(work, repo, branch.name, current, AUTO, "")
+    heads = [source.head for source in tables.branch_sources(work.db, branch) if source.head is not None]
     work.db.executemany(
         "INSERT OR IGNORE INTO commit_provenance (commits, source) VALUES (?, ?)",
         [(commit.pk, head) for head in heads],
     )
-    _set_head(work, branch, commit, follow=False)
+    _set_head(work, branch, commit)
+
+
+def _follow(work: Work, branch: Branch) -> None:
+    branch = tables.branch_by_pk(work.db, branch.pk)
+    if branch.head is not None and tables.commit_by_pk(work.db, branch.head).id == work.set_id:
+        return
+    repo = tables.repo_by_pk(work.db, branch.repo)
+    if tables.find_commit(work.db, repo, work.set_id):
+        raise unknown(f"multiple branches from the same repo, {repo}, cannot participate in a DAG")
+    _open_downstream(work, branch)
 
 
 def _downstream(db: Connection, moved: list[int]) -> list[Branch]:
-    found = _closure(db, moved, "branch", "source")
+    direct = [each.pk for pk in moved for each in tables.branch_dependants(db, tables.branch_by_pk(db, pk))]
+    found = _closure(db, direct, "branch", "source")
     ordered: list[int] = []
     while len(ordered) < len(found):
         for pk in sorted(found - set(ordered)):
             upstream = {source.pk for source in tables.branch_sources(db, tables.branch_by_pk(db, pk))}
             if not (upstream & found) - set(ordered):
                 ordered.append(pk)
-    with_provenance = [tables.branch_by_pk(db, pk) for pk in ordered]
-    return [branch for branch in with_provenance if tables.branch_sources(db, branch)]
+    return [tables.branch_by_pk(db, pk) for pk in ordered]
 
 
 def _closure(db: Connection, start: list[int], to: str, by: str) -> set[int]:
@@ -318,8 +363,8 @@ def _with_subvenance(db: Connection, commit: Commit, recursive: bool, verb: str)
         found.extend(other for other in tables.dependants(db, each) if other not in found)
     if len(found) > 1 and not recursive:
         raise unknown(
-            f"cannot {verb} commit {name_of(db, commit)} because it has subvenance: {name_of(db, found[1])}; "
-            "use recursive"
+            f"cannot {verb} commit ({name_of(db, commit)}) with subvenance without recursive; "
+            f"it has {name_of(db, found[1])}"
         )
     return list(reversed(found))
 

@@ -35,16 +35,14 @@ View = tuple[int, ...]  # layers, topmost first
 def view(db: Connection, commit: Commit) -> View:
     """Return the layers that a commit shows.
 
-    A commit that ended in an error shows what its parent shows.
+    A commit that ended in an error shows its own changes still, over what it was started on.
 
     Raises:
         ServiceError: UNKNOWN when an ancestor that this one builds on is not finished.
     """
     if commit.finished and not commit.error:
         return tuple(_downwards(db, commit))
-    if commit.finished or commit.cleared:
-        return (commit.pk,) if commit.cleared and not commit.finished else base(db, commit)
-    return (commit.pk, *base(db, commit))
+    return (commit.pk,) if commit.cleared else (commit.pk, *base(db, commit))
 
 
 def base(db: Connection, commit: Commit) -> View:
@@ -67,7 +65,9 @@ def base_commit(db: Connection, commit: Commit) -> Commit | None:
     while parent is not None:
         candidate = tables.commit_by_pk(db, parent)
         if not candidate.finished:
-            raise unknown(f"base commit {tables.name_of(db, candidate)} unfinished")
+            raise unknown(
+                f"base commit {tables.name_of(db, candidate)} for commit {tables.name_of(db, commit)} unfinished"
+            )
         if not candidate.error:
             return candidate
         parent = candidate.parent
@@ -100,9 +100,10 @@ def scan(db: Connection, layers: View, lower: str = "", upper: str = _END) -> It
                 yield entry
 
 
-def any_below(db: Connection, layers: View, lower: str, upper: str) -> bool:
-    """Tell whether a range of paths holds any file."""
-    return next(scan(db, layers, lower, upper), None) is not None
+def first_below(db: Connection, layers: View, lower: str, upper: str) -> str:
+    """Return the first file in a range of paths, or an empty text."""
+    found = next(scan(db, layers, lower, upper), None)
+    return found.path if found else ""
 
 
 def totals(db: Connection, commit: Commit, under: Commit | None) -> tuple[int, int]:
@@ -164,7 +165,7 @@ def remove(db: Connection, commit: Commit) -> None:
 
 
 def find_collision(db: Connection, commit: Commit, layers: View) -> str:
-    """Return a path that is a file and a directory at once because of this commit's layer, or an empty text."""
+    """Return the first path below a file that this commit's layer makes a directory too, or an empty text."""
     for layer in layers:
         rows = db.execute(
             """SELECT e.path FROM entry e WHERE e.layer = ? AND e.chunks IS NOT NULL AND EXISTS
@@ -173,15 +174,16 @@ def find_collision(db: Connection, commit: Commit, layers: View) -> str:
             (commit.pk, layer),
         ).fetchall()
         for (path,) in rows:
-            if any_below(db, layers, path + "/", path + "0"):
-                return str(path)
+            below = first_below(db, layers, path + "/", path + "0")
+            if below:
+                return below
     checked: set[str] = {""}
     for entry in _scan_layer(db, commit.pk, "", _END):
         directory = entry.path.rpartition("/")[0]
         while entry.chunks is not None and directory not in checked:
             checked.add(directory)
             if lookup(db, layers, directory):
-                return directory
+                return entry.path
             directory = directory.rpartition("/")[0]
     return ""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import tables
+from chandlery.embedded.pachd import tables, triggers
 from chandlery.embedded.pachd.tables import Branch, Commit, Connection, Repo
 
 
@@ -69,6 +69,14 @@ def branch_info(db: Connection, row: Branch) -> Any:
     )
     if row.head is not None:
         info.head = commit_of(db, row.head)
+    trigger = triggers.trigger_of(db, row)
+    if trigger:
+        info.trigger = pfs.Trigger(
+            branch=tables.branch_by_pk(db, trigger.source).name,
+            size=trigger.size,
+            commits=trigger.commits,
+            all=trigger.all,
+        )
     return info
 
 
@@ -120,12 +128,12 @@ def _all_branches(db: Connection, start: Branch, step: Any) -> list[Branch]:
     return found
 
 
-def file_info(commit_message: Any, finished: int, path: str, size: int, digest: bytes) -> Any:
+def file_info(commit_message: Any, finishing: int, path: str, size: int, digest: bytes) -> Any:
     """Return the `FileInfo` message of a file, or of a directory when `path` ends with a slash."""
     return pfs.FileInfo(
         file=pfs.File(commit=commit_message, path=path, datum="" if path.endswith("/") else "default"),
         file_type=pfs.FileType.DIR if path.endswith("/") else pfs.FileType.FILE,
-        committed=time_of(finished),
+        committed=time_of(finishing),
         size_bytes=size,
         hash=digest,
     )

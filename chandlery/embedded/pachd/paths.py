@@ -10,9 +10,8 @@ from chandlery.embedded.pachd.failure import ServiceError, unimplemented, unknow
 _NAME = re.compile(r"[a-zA-Z0-9_-]+\Z")
 _PROJECT = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*\Z")
 _COMMIT_ID = re.compile(r"[0-9a-f]{12}4[0-9a-f]{19}\Z")
-_PRINTABLE = re.compile(r"[ -~]*\Z")
-_RESERVED = "*?[]{}!()@+^"
-_RESERVED_CLASS = re.compile(r"[*?\[\]{}!()@+^]")
+_PRINTABLE = re.compile(r"[ -~]+\Z")
+_RESERVED = re.compile(r"[*?\[\]{}!()@+^]")
 
 MAX_PROJECT = 51
 DEFAULT_DATUM = "default"
@@ -55,19 +54,29 @@ def clean(path: str) -> str:
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
+def check_signs(path: str) -> str:
+    """Return `path` as it is, when it has only the signs that a path may have.
+
+    Raises:
+        ServiceError: UNKNOWN, text beginning `path (...) invalid:`.
+    """
+    if not _PRINTABLE.match(path):
+        raise _bad_path(path, "only printable ASCII characters allowed")
+    reserved = _RESERVED.search(path)
+    if reserved:
+        raise _bad_path(path, f"globbing character ({reserved[0]}) not allowed in path")
+    if any(element in (".", "..") for element in path.split("/")):
+        raise _bad_path(path, "relative file paths are not allowed")
+    return path
+
+
 def check_path(path: str) -> str:
     """Return `path` cleaned, when a file may be stored under it.
 
     Raises:
         ServiceError: UNKNOWN, text beginning `path (...) invalid:`.
     """
-    if not _PRINTABLE.match(path):
-        raise _bad_path(path, "only printable ASCII characters are allowed")
-    if _RESERVED_CLASS.search(path):
-        raise _bad_path(path, f"the characters {_RESERVED} are not allowed")
-    if any(element in (".", "..") for element in path.split("/")):
-        raise _bad_path(path, "the elements . and .. are not allowed")
-    cleaned = clean(path)
+    cleaned = clean(check_signs(path))
     if cleaned == "/":
         raise _bad_path(path, "it names no file")
     return cleaned

@@ -109,30 +109,27 @@ class Snapshot:
         matcher = globs.compile_glob(cleaned)
         yield from (node for node in self.walk(_search_root(cleaned)) if _matches(matcher, node.path))
 
-    def matching_entries(self, pattern: str) -> tuple[str, Iterable[Entry]]:
-        """Return the directory to search and, lazily, its files that match or are below a match."""
+    def matching_entries(self, pattern: str) -> Iterable[Entry]:
+        """Return, lazily, the files that match or are below a match."""
         cleaned = paths.clean(pattern)
         matcher = globs.compile_glob(cleaned)
-        root = "/" if globs.is_literal(cleaned) else _search_root(cleaned)
         if globs.is_literal(cleaned):
             entry = self.file(cleaned)
-            if entry:
-                return root, [entry]
-            return root, self.entries(paths.as_directory(cleaned))
-        return root, (entry for entry in self.entries(root) if _below_match(matcher, entry.path))
+            return [entry] if entry else self.entries(paths.as_directory(cleaned))
+        return (entry for entry in self.entries(_search_root(cleaned)) if _below_match(matcher, entry.path))
 
     def info(self, node: Node) -> Any:
         """Return the `FileInfo` of a node, as bytes when it goes over the wire."""
         if not self.call.on_wire:
             return self.message_of(node)
         if not self._prefixes:
-            stamp = wire.timestamp(self.commit.finished)
+            stamp = wire.timestamp(self.commit.finishing)
             self._prefixes = field(1, bytes(self.message)), field(3, stamp) if stamp else b""
         return wire.file_info(*self._prefixes, node)
 
     def message_of(self, node: Node) -> Any:
         """Return the `FileInfo` message of a node."""
-        return messages.file_info(self.message, self.commit.finished, node.path, node.size, node.digest)
+        return messages.file_info(self.message, self.commit.finishing, node.path, node.size, node.digest)
 
 
 @contextmanager
@@ -169,6 +166,12 @@ def _search_root(pattern: str) -> str:
 def _matches(matcher: re.Pattern[str], path: str) -> bool:
     # The root is the empty path here, so that `/*` means what is in it and not itself.
     return matcher.match(path.rstrip("/")) is not None
+
+
+def is_below_match(pattern: str, directory: str) -> bool:
+    """Tell whether a directory (`/d/`) matches a pattern or is below a match."""
+    cleaned = paths.clean(pattern)
+    return cleaned == "/" or _below_match(globs.compile_glob(cleaned), directory.rstrip("/"))
 
 
 def _below_match(matcher: re.Pattern[str], path: str) -> bool:

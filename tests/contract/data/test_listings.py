@@ -1,10 +1,12 @@
-"""Order and content of listings, globs and diffs."""
+"""Order and content of listings, walks and inspections."""
 
 from __future__ import annotations
 
 import pytest
 from grpc import StatusCode
 from pachyderm_sdk.api import pfs
+
+from .words import file, paths
 
 TREE = {
     "/a.x": b"1",
@@ -22,14 +24,6 @@ def commit(master, put):
     return put(master, TREE)
 
 
-def paths(infos):
-    return [info.file.path for info in infos]
-
-
-def file(commit, path):
-    return pfs.File(commit=commit, path=path)
-
-
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
@@ -38,24 +32,30 @@ def file(commit, path):
         ("/a", ["/a/b/", "/a/f"]),
         ("/a/", ["/a/b/", "/a/f"]),
         ("/a/f", ["/a/f"]),
+        ("/a/f/", ["/a/f"]),
         ("/nothing", []),
     ],
 )
-def test_list(client, commit, path, expected):
+def test_a_listing_is_in_byte_order(client, commit, path, expected):
+    """ListFile tells direct children in byte order, `/` like any sign; a file itself; of nothing, nothing."""
     assert paths(client.pfs.list_file(file=file(commit, path))) == expected
 
 
-def test_list_tells_sizes_and_types(client, commit):
+def test_a_listing_tells_sizes_and_types(client, commit):
+    """A listing tells type and size, of a directory the sum, and the commit; a file's datum is `default`."""
     infos = {info.file.path: info for info in client.pfs.list_file(file=file(commit, "/"))}
     assert infos["/a/"].file_type == pfs.FileType.DIR
     assert infos["/a/"].size_bytes == 5
     assert infos["/a.x"].file_type == pfs.FileType.FILE
     assert infos["/a.x"].size_bytes == 1
     assert infos["/a.x"].file.commit.id == commit.id
+    assert infos["/a.x"].file.datum == "default"
     assert infos["/a.x"].committed.timestamp() > 0
 
 
-def test_list_by_pages(client, commit):
+def test_a_listing_by_pages(client, commit):
+    """A listing is read in pages: so many, after a path, or so many backwards before a path."""
+
     def page(**arguments):
         return paths(client.pfs.list_file(file=file(commit, "/"), **arguments))
 
@@ -65,20 +65,42 @@ def test_list_by_pages(client, commit):
     assert page(number=9, reverse=True, pagination_marker=file(commit, "/a/")) == ["/a.x", "/a-"]
 
 
-def test_too_many_at_a_time(client, commit, refused):
-    refused(StatusCode.UNKNOWN, lambda: client.pfs.list_file(file=file(commit, "/"), number=100_001))
+def test_a_page_is_limited(client, commit, refused):
+    """More than 100,000 at a time, or backwards without a number, is refused."""
+    root = file(commit, "/")
+    text = refused(StatusCode.UNKNOWN, lambda: client.pfs.list_file(file=root, number=100_001))
+    assert "cannot return more than 100000 files at a time" in text
+    text = refused(StatusCode.UNKNOWN, lambda: client.pfs.list_file(file=root, reverse=True))
+    assert "number must be > 0" in text
 
 
-def test_walk(client, commit, refused):
+def test_a_walk_tells_directories_before_their_content(client, commit):
+    """WalkFile tells a directory, then what is below it."""
     assert paths(client.pfs.walk_file(file=file(commit, "/"))) == [
         "/", "/a-", "/a.x", "/a/", "/a/b/", "/a/b/f", "/a/f", "/b", "/c/", "/c/d/", "/c/d/e/", "/c/d/e/g.csv", "/c/h.csv",
     ]  # fmt: skip
     assert paths(client.pfs.walk_file(file=file(commit, "/c/d"))) == ["/c/d/", "/c/d/e/", "/c/d/e/g.csv"]
     assert paths(client.pfs.walk_file(file=file(commit, "/b"))) == ["/b"]
+
+
+def test_a_walk_by_pages(client, commit):
+    """A walk is read in pages as a listing is."""
+
+    def page(**arguments):
+        return paths(client.pfs.walk_file(file=file(commit, "/c"), **arguments))
+
+    assert page(number=2) == ["/c/", "/c/d/"]
+    assert page(number=2, pagination_marker=file(commit, "/c/d/")) == ["/c/d/e/", "/c/d/e/g.csv"]
+    assert page(number=1, reverse=True) == ["/c/h.csv"]
+
+
+def test_a_walk_of_nothing_is_not_found(client, commit, refused):
+    """WalkFile of a path that is not there is NOT_FOUND."""
     refused(StatusCode.NOT_FOUND, lambda: client.pfs.walk_file(file=file(commit, "/nothing")))
 
 
-def test_empty_commit(client, master, put, refused):
+def test_an_empty_commit_has_no_root(client, master, put, refused):
+    """In an empty commit listing, walk and glob give nothing, and `/` is NOT_FOUND."""
     empty = put(master, {})
     assert paths(client.pfs.list_file(file=file(empty, "/"))) == []
     assert paths(client.pfs.walk_file(file=file(empty, "/"))) == []
@@ -99,71 +121,20 @@ def test_empty_commit(client, master, put, refused):
         ("b", "/b"),
     ],
 )
-def test_inspect(client, commit, path, found):
+def test_inspection_finds_files_and_directories(client, commit, path, found):
+    """InspectFile finds a file or directory with and without a slash at the end."""
     assert client.pfs.inspect_file(file=file(commit, path)).file.path == found
 
 
-def test_inspect_missing(client, commit, refused):
-    assert "not found" in refused(
-        StatusCode.NOT_FOUND, lambda: client.pfs.inspect_file(file=file(commit, "/no"))
-    )
+def test_inspection_of_nothing_is_not_found(client, commit, refused):
+    """InspectFile of a path that is not there is NOT_FOUND; path_exists tells False."""
+    text = refused(StatusCode.NOT_FOUND, lambda: client.pfs.inspect_file(file=file(commit, "/no")))
+    assert "not found" in text
+    assert not client.pfs.path_exists(file(commit, "/no"))
 
 
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("/*", ["/a-", "/a.x", "/a/", "/b", "/c/"]),
-        ("*", ["/a-", "/a.x", "/a/", "/b", "/c/"]),
-        ("/a*", ["/a-", "/a.x", "/a/"]),
-        ("/?", ["/a/", "/b", "/c/"]),
-        ("/a/*", ["/a/b/", "/a/f"]),
-        ("/**.csv", ["/c/d/e/g.csv", "/c/h.csv"]),
-        ("/c/**", ["/c/d/", "/c/d/e/", "/c/d/e/g.csv", "/c/h.csv"]),
-        ("/{b,a/f}", ["/a/f", "/b"]),
-        ("/[ab]", ["/a/", "/b"]),
-        ("/[!ab]", ["/c/"]),
-        ("/@(b|c)", ["/b", "/c/"]),
-        ("/", ["/"]),
-        ("/a", ["/a/"]),
-        ("/nothing*", []),
-    ],
-)
-def test_glob(client, commit, pattern, expected):
-    assert paths(client.pfs.glob_file(commit=commit, pattern=pattern)) == expected
-
-
-def test_malformed_glob(client, commit, refused):
-    refused(StatusCode.UNKNOWN, lambda: client.pfs.glob_file(commit=commit, pattern="/{a,b"))
-
-
-def diff(client, *arguments, **options):
-    found = []
-    for answer in client.pfs.diff_file(*arguments, **options):
-        found.append((answer.new_file.file.path, answer.old_file.file.path))
-    return found
-
-
-def test_diff_against_the_parent(client, master, commit, put):
-    after = put(master, {"/a/f": b"changed", "/new": b"1"}, delete=("/b",))
-    assert diff(client, new_file=file(after, "/")) == [
-        ("/", "/"),
-        ("/a/", "/a/"),
-        ("/a/f", "/a/f"),
-        ("", "/b"),
-        ("/new", ""),
-    ]
-    assert diff(client, new_file=file(after, "/"), shallow=True) == [("/a/", "/a/"), ("", "/b"), ("/new", "")]
-    assert diff(client, new_file=file(after, "/c")) == []
-
-
-def test_diff_of_two_commits(client, master, commit, put):
-    put(master, {"/x": b"1"})
-    same = put(master, {}, delete=("/x",))
-    assert diff(client, new_file=file(same, "/"), old_file=file(commit, "/")) == []
-    assert diff(client, new_file=file(commit, "/b")) == [("/b", "")]
-
-
-def test_repos_are_listed(client, new_repo):
-    made = {new_repo().name, new_repo().name}
-    listed = {info.repo.name for info in client.pfs.list_repo()}
-    assert made <= listed
+def test_a_file_in_a_missing_commit_is_not_found(client, commit, refused):
+    """Files of a commit that is not there are NOT_FOUND."""
+    missing = pfs.Commit(repo=commit.repo, id="0123456789ab4123456789abcdefabcd")
+    refused(StatusCode.NOT_FOUND, lambda: client.pfs.list_file(file=file(missing, "/")))
+    refused(StatusCode.NOT_FOUND, lambda: client.pfs.inspect_file(file=file(missing, "/a")))

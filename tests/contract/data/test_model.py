@@ -82,6 +82,7 @@ def shown(client, commit):
 )
 @given(history=st.lists(COMMIT, max_size=7))
 def test_history_shows_what_a_dict_would(client, history):
+    """Any history of commits, streams, errors, drops and squashes shows what a plain mapping would."""
     repo = pfs.Repo(name=f"contract-{uuid.uuid4().hex[:12]}")
     client.pfs.create_repo(repo=repo)
     branch = pfs.Branch(name="master", repo=repo)

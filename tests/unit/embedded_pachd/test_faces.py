@@ -52,8 +52,6 @@ def test_every_rpc_of_the_sdk_is_answered_or_refused_by_name(tmp_path):
         "Egress",
         "PutCache",
         "ShardFileSet",
-        "ComposeFileSet",
-        "GetFileSet",
     ):
         assert f"/pfs_v2.API/{method}" not in load_handlers()
         with pytest.raises(grpc.RpcError) as caught:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import betterproto
 from betterproto.lib.google.protobuf import Empty
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import graph, messages, references, tables
+from chandlery.embedded.pachd import graph, messages, references, tables, triggers
 from chandlery.embedded.pachd.calls import Call, rpc
-from chandlery.embedded.pachd.failure import invalid, unimplemented
+from chandlery.embedded.pachd.failure import invalid, unimplemented, unknown
 from chandlery.embedded.pachd.tables import Branch, Connection
+from chandlery.embedded.pachd.triggers import Trigger
 
 
 @rpc("/pfs_v2.API/CreateBranch", pfs.CreateBranchRequest)
@@ -29,8 +31,8 @@ def create_branch(call: Call, request: Any) -> Any:
 
 def create_branch_in(work: graph.Work, request: Any) -> None:
     """Make or move a branch within a transaction."""
-    if request.trigger.branch or request.trigger.cron_spec:
-        raise unimplemented("CreateBranch with a trigger")
+    if request.trigger.cron_spec or request.trigger.rate_limit_spec:
+        raise unimplemented("a branch trigger with a cron or rate limit specification")
     if request.branch_propagation_specs:
         raise unimplemented("CreateBranch with branch_propagation_specs")
     if not request.branch.name:
@@ -39,8 +41,27 @@ def create_branch_in(work: graph.Work, request: Any) -> None:
     head = None
     if request.head.id or request.head.branch.name:
         head = references.commit(work.db, request.head)
-    sources = [references.branch(work.db, source) for source in request.provenance]
+    sources = [_source(work, source) for source in request.provenance]
+    if not betterproto.serialized_on_wire(request.trigger):
+        graph.create_branch(work, repo, request.branch.name, head, sources)
+        return
+    if sources:
+        raise unknown("a branch cannot have both provenance and a trigger")
+    asked = request.trigger
+    source = triggers.check(work.db, repo, request.branch.name, asked.branch, asked.size, asked.commits)
     graph.create_branch(work, repo, request.branch.name, head, sources)
+    branch = tables.require_branch(work.db, repo, request.branch.name)
+    triggers.set_trigger(work.db, Trigger(branch.pk, source.pk, asked.size, asked.commits, asked.all))
+
+
+def _source(work: graph.Work, message: Any) -> Branch:
+    # A branch that another one is to depend on is made when it is not there.
+    if not message.name:
+        raise invalid("a branch name is required")
+    repo = references.repo(work.db, message.repo)
+    if tables.find_branch(work.db, repo, message.name) is None:
+        graph.create_branch(work, repo, message.name, None, [])
+    return tables.require_branch(work.db, repo, message.name)
 
 
 @rpc("/pfs_v2.API/InspectBranch", pfs.InspectBranchRequest)

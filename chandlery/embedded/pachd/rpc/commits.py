@@ -120,6 +120,8 @@ def list_commit(call: Call, request: Any) -> Iterator[Any]:
 def _listed(db: Connection, request: Any) -> Iterator[Commit]:
     has_from = bool(request.from_.id or request.from_.branch.name)
     if request.to.id or request.to.branch.name:
+        if request.reverse:
+            raise unknown("cannot use 'Reverse' while also using 'From' or 'To'")
         until = references.commit(db, request.from_).pk if has_from else None
         commit: Commit | None = references.commit(db, request.to)
         while commit is not None and commit.pk != until:
@@ -127,7 +129,7 @@ def _listed(db: Connection, request: Any) -> Iterator[Commit]:
             commit = tables.commit_by_pk(db, commit.parent) if commit.parent is not None else None
         return
     if has_from:
-        raise unknown("cannot list commits with 'from' and without 'to'")
+        raise unknown("cannot use `from` commit without `to` commit")
     if request.repo.name:
         yield from tables.commits(db, "repo = ?", references.repo(db, request.repo).pk, order="pk DESC")
     else:
@@ -182,9 +184,9 @@ def squash_commit(call: Call, request: Any) -> Any:
 
 @rpc("/pfs_v2.API/InspectCommitSet", pfs.InspectCommitSetRequest)
 def inspect_commit_set(call: Call, request: Any) -> Iterator[Any]:
-    """Describe the commits of a set, upstream first; each once it is finished with `wait`."""
+    """Describe the commits of a set and what they came from, upstream first; each once finished with `wait`."""
     with call.store.database.connection() as db:
-        for commit in _commit_set(db, request.commit_set.id):
+        for commit in _with_provenance(db, request.commit_set.id):
             reached = _wait(call, db, commit, State.FINISHED if request.wait else State.STARTED)
             yield messages.commit_info(db, reached)
 
@@ -194,12 +196,11 @@ def list_commit_set(call: Call, request: Any) -> Iterator[Any]:
     """Describe the commit sets, the newest first; those with a commit in `project` if that is given."""
     with call.store.database.reading() as db:
         for (id_,) in db.execute("SELECT id FROM commits GROUP BY id ORDER BY max(pk) DESC").fetchall():
-            commits = _commit_set(db, id_)
-            projects = {tables.repo_by_pk(db, commit.repo).project for commit in commits}
+            projects = {tables.repo_by_pk(db, commit.repo).project for commit in _commit_set(db, id_)}
             if not request.project.name or request.project.name in projects:
                 yield pfs.CommitSetInfo(
                     commit_set=pfs.CommitSet(id=id_),
-                    commits=[messages.commit_info(db, each) for each in commits],
+                    commits=[messages.commit_info(db, each) for each in _with_provenance(db, id_)],
                 )
 
 
@@ -237,7 +238,6 @@ def find_commits(call: Call, request: Any) -> Iterator[Any]:
                 raise ServiceError(
                     StatusCode.UNAVAILABLE, f"commit {tables.name_of(db, commit)} not finished"
                 )
-            searched += 1
             parent = tables.commit_by_pk(db, commit.parent) if commit.parent is not None else None
             now, before = _content(db, commit, path), _content(db, parent, path) if parent else None
             if now != before:
@@ -245,6 +245,7 @@ def find_commits(call: Call, request: Any) -> Iterator[Any]:
                 yield pfs.FindCommitsResponse(
                     found_commit=messages.commit(db, commit), commits_searched=searched
                 )
+            searched += 1
             last, commit = commit, parent
         assert last is not None
         yield pfs.FindCommitsResponse(
@@ -293,10 +294,22 @@ def _content(db: Connection, commit: Commit, path: str) -> bytes | None:
 
 
 def _commit_set(db: Connection, id_: str) -> list[Commit]:
-    found = list(tables.commits(db, "id = ?", id_))
-    if not found:
-        raise not_found(f"no commits found for commit set {id_}")
-    return found
+    return list(tables.commits(db, "id = ?", id_))
+
+
+def _with_provenance(db: Connection, id_: str) -> list[Commit]:
+    """Return the commits of a set and all that they came from, upstream first."""
+    ordered: dict[int, Commit] = {}
+
+    def enter(commit: Commit) -> None:
+        if commit.pk not in ordered:
+            for source in tables.sources(db, commit):
+                enter(source)
+            ordered[commit.pk] = commit
+
+    for commit in _commit_set(db, id_):
+        enter(commit)
+    return list(ordered.values())
 
 
 class _GoneError(ServiceError):

@@ -12,23 +12,21 @@ from pachyderm_sdk.api import pfs
 from chandlery.embedded.pachd import changes, operations, references, tables
 from chandlery.embedded.pachd.calls import Call, rpc
 from chandlery.embedded.pachd.database import now
-from chandlery.embedded.pachd.failure import not_found, unknown
+from chandlery.embedded.pachd.failure import not_found, unimplemented, unknown
+from chandlery.embedded.pachd.reading import snapshot
 from chandlery.embedded.pachd.rpc.modify import record
 from chandlery.embedded.pachd.tables import Connection
 
 _DEFAULT_SECONDS = 600
+_MIN_SECONDS, _MAX_SECONDS = 1, 1800
 
 
 @rpc("/pfs_v2.API/CreateFileSet", pfs.ModifyFileRequest, stream_in=True, parse=operations.from_wire)
 def create_file_set(call: Call, requests: Iterator[Any]) -> Any:
     """Stage the operations of a stream; the file set lasts ten minutes unless renewed."""
-    id_ = uuid.uuid4().hex
+    stream = (operations.from_message(request) for request in requests)
     with call.store.chunks.in_use():
-        staged = record(call, (operations.from_message(request) for request in requests), id_)
-        staged.spill()
-        with call.store.database.writing() as db:
-            db.execute("INSERT INTO file_set (id, expires) VALUES (?, ?)", (id_, _expiry(_DEFAULT_SECONDS)))
-    return pfs.CreateFileSetResponse(file_set_id=id_)
+        return _enter(call, record(call, stream, uuid.uuid4().hex))
 
 
 @rpc("/pfs_v2.API/AddFileSet", pfs.AddFileSetRequest)
@@ -46,6 +44,10 @@ def add_file_set(call: Call, request: Any) -> Any:
 @rpc("/pfs_v2.API/RenewFileSet", pfs.RenewFileSetRequest)
 def renew_file_set(call: Call, request: Any) -> Any:
     """Let a file set last for another `ttl_seconds`."""
+    if not _MIN_SECONDS <= request.ttl_seconds <= _MAX_SECONDS:
+        raise unknown(
+            f"ttl ({request.ttl_seconds}) must be at least {_MIN_SECONDS} and at most {_MAX_SECONDS} seconds"
+        )
     with call.store.work() as work:
         _require(work.db, request.file_set_id)
         work.db.execute(
@@ -53,6 +55,37 @@ def renew_file_set(call: Call, request: Any) -> Any:
             (_expiry(request.ttl_seconds), request.file_set_id),
         )
     return Empty()
+
+
+@rpc("/pfs_v2.API/GetFileSet", pfs.GetFileSetRequest)
+def get_file_set(call: Call, request: Any) -> Any:
+    """Stage all that a commit shows."""
+    if request.type == pfs.GetFileSetRequestFileSetType.DIFF:
+        raise unimplemented("GetFileSet of what a commit changed (DIFF)")
+    staged = changes.ChangeSet(call.store.database, uuid.uuid4().hex)
+    with snapshot(call, request.commit) as found:
+        for entry in found.entries():
+            staged.add(changes.Change(changes.Kind.APPEND, entry.path, entry.size, entry.chunks or b""))
+        return _enter(call, staged)
+
+
+@rpc("/pfs_v2.API/ComposeFileSet", pfs.ComposeFileSetRequest)
+def compose_file_set(call: Call, request: Any) -> Any:
+    """Stage the changes of several file sets, one after the other, as one."""
+    staged = changes.ChangeSet(call.store.database, uuid.uuid4().hex)
+    with call.store.chunks.in_use(), call.store.database.reading() as db:
+        for id_ in request.file_set_ids:
+            _require(db, id_)
+            for change in changes.stored_changes(db, id_):
+                staged.add(change)
+        return _enter(call, staged, request.ttl_seconds)
+
+
+def _enter(call: Call, staged: changes.ChangeSet, seconds: int = _DEFAULT_SECONDS) -> Any:
+    staged.spill()
+    with call.store.database.writing() as db:
+        db.execute("INSERT INTO file_set (id, expires) VALUES (?, ?)", (staged.id, _expiry(seconds)))
+    return pfs.CreateFileSetResponse(file_set_id=staged.id)
 
 
 def _expiry(seconds: int) -> int:

@@ -149,8 +149,10 @@ def _differences(new: Iterator[Node], old: Iterator[Node]) -> Iterator[tuple[Nod
 
 
 def _page(call: Call, found: Snapshot, nodes: Iterator[Node], request: Any) -> Iterator[Any]:
+    if request.number == 0 and request.reverse:
+        raise unknown("number must be > 0 when reverse is true")
     if request.number > _MAX_NUMBER:
-        raise unknown(f"cannot list more than {_MAX_NUMBER} files at a time")
+        raise unknown(f"cannot return more than {_MAX_NUMBER} files at a time")
     marker = request.pagination_marker.path
     if marker:
         nodes = (node for node in nodes if (node.path < marker if request.reverse else node.path > marker))

@@ -6,12 +6,11 @@ import json
 from typing import Any
 
 import betterproto
-from grpc import StatusCode
 from pachyderm_sdk.api import metadata
 
 from chandlery.embedded.pachd import references, tables
 from chandlery.embedded.pachd.calls import Call, rpc
-from chandlery.embedded.pachd.failure import ServiceError, invalid, not_found, unimplemented
+from chandlery.embedded.pachd.failure import invalid, not_found, unimplemented, unknown
 from chandlery.embedded.pachd.tables import Connection
 
 
@@ -56,12 +55,8 @@ def _edited(pairs: dict[str, str], edit: Any) -> dict[str, str]:
         raise invalid("a metadata key may not be empty")
     if kind == "add_key":
         if operation.key in pairs:
-            raise ServiceError(
-                StatusCode.FAILED_PRECONDITION, f"metadata key {operation.key!r} already exists"
-            )
+            raise unknown(f'add_key target key "{operation.key}" already exists; use edit_key instead')
         return pairs | {operation.key: operation.value}
     if kind == "edit_key":
         return pairs | {operation.key: operation.value}
-    if operation.key not in pairs:
-        raise not_found(f"metadata key {operation.key!r} not found")
     return {key: value for key, value in pairs.items() if key != operation.key}

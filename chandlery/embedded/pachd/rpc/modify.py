@@ -28,7 +28,7 @@ def modify_file(call: Call, requests: Iterator[Any]) -> Any:
     stream = (operations.from_message(request) for request in requests)
     first = next(stream, None)
     if not isinstance(first, SetCommit):
-        raise invalid("first message must set the commit")
+        raise unknown("first message must be a commit")
     with call.store.chunks.in_use():
         changes = record(call, stream)
         try:
@@ -84,12 +84,12 @@ def commit_changes(work: graph.Work, target: Any, changes: ChangeSet) -> None:
 
 def _record_one(call: Call, recorder: Recorder, operation: Operation) -> None:
     if isinstance(operation, SetCommit):
-        raise invalid("only the first message may set the commit")
+        raise unknown("cannot set commit")
     paths.check_datum(operation.datum)
     if isinstance(operation, Add):
         recorder.add(operation.path, operation.data)
     elif isinstance(operation, Delete):
-        recorder.delete(operation.path)
+        recorder.delete(paths.check_signs(operation.path))
     elif isinstance(operation, AddUrl):
         _fetch(call, recorder, operation)
     else:

@@ -6,12 +6,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from betterproto.lib.google.protobuf import Empty
+from grpc import StatusCode
 from pachyderm_sdk.api import pfs
 
 from chandlery.embedded.pachd import graph, messages, paths, references, tables
 from chandlery.embedded.pachd.calls import Call, rpc
 from chandlery.embedded.pachd.database import now
-from chandlery.embedded.pachd.failure import already_exists, invalid, not_found, unimplemented, unknown
+from chandlery.embedded.pachd.failure import (
+    ServiceError,
+    already_exists,
+    invalid,
+    not_found,
+    unimplemented,
+    unknown,
+)
 from chandlery.embedded.pachd.tables import Connection
 
 
@@ -20,11 +28,13 @@ def create_project(call: Call, request: Any) -> Any:
     """Make a project, or change its description with `update`."""
     name = paths.check_project(request.project.name)
     with call.store.work() as work:
-        if _project_exists(work.db, name):
-            if not request.update:
-                raise already_exists(f"project {name} already exists")
+        if request.update:
+            if not _project_exists(work.db, name):
+                raise not_found(f"project {name} not found")
             work.db.execute("UPDATE project SET description = ? WHERE name = ?", (request.description, name))
         else:
+            if _project_exists(work.db, name):
+                raise already_exists(f"project {name} already exists")
             work.db.execute(
                 "INSERT INTO project (name, description, created) VALUES (?, ?, ?)",
                 (name, request.description, now()),
@@ -57,8 +67,8 @@ def delete_project(call: Call, request: Any) -> Any:
             raise not_found(f"project {name} not found")
         for repo in [repo for repo in tables.repos(work.db) if repo.project == name]:
             if not request.force:
-                raise unknown(
-                    f"cannot delete project {name}: it has the repo {repo.name}; delete that first, or use force"
+                raise ServiceError(
+                    StatusCode.FAILED_PRECONDITION, f"cannot delete project {name}: repo {repo} still exists"
                 )
             graph.delete_repo(work, repo, force=True)
         work.db.execute("DELETE FROM project WHERE name = ?", (name,))
