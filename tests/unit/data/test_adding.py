@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import betterproto
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pachyderm_sdk.api import pfs
 
 from chandlery.data.adding import AddFile
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=200), st.binary(max_size=300))
 def test_it_is_written_as_the_sdk_writes_it(path: str, raw: bytes) -> None:
     theirs = pfs.ModifyFileRequest(add_file=pfs.AddFile(path=path, raw=raw))

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chandlery.data.tar import Reader
@@ -50,11 +50,13 @@ def read(messages: Iterator[bytes]) -> dict[str, bytes]:
     return found
 
 
+@settings(deadline=None)
 @given(FILES, FORMATS, st.integers(1, 3000))
 def test_it_reads_what_tarfile_writes(files: dict[str, bytes], format_: int, every: int) -> None:
     assert read(cut(archive(files, format_, ("a folder/",)), every)) == files
 
 
+@settings(deadline=None)
 @given(st.integers(1, 1535))
 def test_one_that_breaks_off_is_told(at: int) -> None:
     data = archive({"a": b"1" * 700}, tarfile.GNU_FORMAT)
@@ -62,6 +64,7 @@ def test_one_that_breaks_off_is_told(at: int) -> None:
         read(cut(data[:at], 100))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 511), st.integers(1, 255))
 def test_a_damaged_header_is_told(at: int, flip: int) -> None:
     data = bytearray(archive({"a" * 90: b"1"}, tarfile.GNU_FORMAT))

@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 from betterproto.lib.google.protobuf import BytesValue
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pachyderm_sdk.api import pfs
 
@@ -19,6 +19,7 @@ from chandlery.protobuf import field
 COMMIT = pfs.Commit(id="ab" * 16, repo=pfs.Repo(name="raw", type="user", project=pfs.Project(name="default")))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40), st.sampled_from(["", "default"]), st.binary(max_size=300))
 def test_add_file_is_read_as_the_sdk_wrote_it(path, datum, raw):
     message = pfs.ModifyFileRequest(add_file=pfs.AddFile(path=path, datum=datum, raw=raw))
@@ -53,6 +54,7 @@ def test_commit_and_copy_off_the_wire():
     assert (copied.target, copied.source.path, copied.append) == ("/t", "/s", True)
 
 
+@settings(deadline=None)
 @example(b"\r\x00\x00\x00\x00")  # the SDK's parser raises KeyError
 @example(b"\x10\x00")  # a number where a message is to be
 @given(st.binary(max_size=60))
@@ -61,11 +63,13 @@ def test_garbage_is_refused_not_crashed_on(data):
         operations.from_wire(data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_bytes_value(data):
     assert wire.bytes_value(data) == bytes(BytesValue(value=data))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**62), st.binary(min_size=32, max_size=32), st.integers(0, 4 * 10**15), st.booleans())
 def test_file_info(size, digest, microseconds, directory):
     node = Node(
