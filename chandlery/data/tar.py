@@ -55,6 +55,8 @@ class Reader:
                 self._size = size
                 yield name, size
             self._skip()
+        for _ in self._messages:
+            pass  # padding; to its end, which is where a stream says that it went well
 
     def content(self) -> Iterator[memoryview]:
         """Yield the content of the file in hand, in pieces as they came.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from chandlery.embedded.pachd.layers import Entry
-from chandlery.embedded.pachd.reading import Snapshot, is_below_match
+from chandlery.embedded.pachd.reading import Snapshot, matcher
 
 _BLOCK = 512
 _GATHER = 1024 * 1024  # small files share a message of about this size
@@ -23,20 +23,29 @@ _AFTER_TYPE = bytes(100) + b"ustar\x0000" + bytes(247)
 def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[bytes]:
     """Yield a TAR of what `pattern` matches, restricted to the paths with `lower <= path < upper` ("": no limit).
 
-    Nothing is yielded when nothing matches.
+    As in pachd, what lies below a directory matches through it, and so only when the directory is in the range too:
+    of `/` from `/b` on there is nothing, of `/**` all files. Nothing is yielded when nothing matches.
     """
-    seen = ""
+    matches = matcher(pattern)
+    seen, inside = "", "\0"
     gathered = bytearray()
     empty = True
     for entry, small in _with_small(found, _wanted(found.matching_entries(pattern), lower, upper)):
         parent = entry.path[: entry.path.rindex("/") + 1]
         for directory in _new_directories(seen, parent):
-            if directory >= lower and not _beyond(directory, upper) and is_below_match(pattern, directory):
-                gathered += _header(directory, 0)
-                empty = False
+            if directory < lower or _beyond(directory, upper):
+                continue
+            if not directory.startswith(inside):
+                if not matches(directory):
+                    continue
+                inside = directory
+            gathered += _header(directory, 0)
+            empty = False
         seen = parent
         if _beyond(entry.path, upper):
             break
+        if not (entry.path.startswith(inside) or matches(entry.path)):
+            continue
         empty = False
         gathered += _header(entry.path, entry.size)
         for piece in (small,) if small is not None else found.content(entry):

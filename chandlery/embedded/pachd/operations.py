@@ -95,19 +95,22 @@ def from_wire(data: bytes) -> Operation:
     Raises:
         ServiceError: INVALID_ARGUMENT when it is malformed or has none.
     """
-    view = memoryview(data)
-    for number, value in _fields(view):
+    try:
+        return _from_wire(data)
+    except ServiceError:
+        raise
+    except Exception as error:
+        # Text that is no UTF-8; and the SDK's parser raises whatever it stumbles over.
+        raise invalid(f"malformed message: {error!r}") from error
+
+
+def _from_wire(data: bytes) -> Operation:
+    for number, value in _fields(memoryview(data)):
         if number == 2 and isinstance(value, memoryview):
             added = _added(value)
             if added:
                 return added
-    # The SDK's parser has no error of its own: KeyError, AttributeError, whatever comes.
-    try:
-        return from_message(pfs.ModifyFileRequest().parse(data))
-    except ServiceError:
-        raise
-    except Exception as error:
-        raise invalid(f"malformed message: {error!r}") from error
+    return from_message(pfs.ModifyFileRequest().parse(data))
 
 
 def _added(view: memoryview) -> Add | None:

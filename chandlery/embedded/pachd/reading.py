@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -168,10 +168,11 @@ def _matches(matcher: re.Pattern[str], path: str) -> bool:
     return matcher.match(path.rstrip("/")) is not None
 
 
-def is_below_match(pattern: str, directory: str) -> bool:
-    """Tell whether a directory (`/d/`) matches a pattern or is below a match."""
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Return what tells whether a pattern matches a path itself (`/f`, `/d/`)."""
     cleaned = paths.clean(pattern)
-    return cleaned == "/" or _below_match(globs.compile_glob(cleaned), directory.rstrip("/"))
+    compiled = globs.compile_glob(cleaned)
+    return lambda path: path == cleaned == "/" or _matches(compiled, path)
 
 
 def _below_match(matcher: re.Pattern[str], path: str) -> bool:

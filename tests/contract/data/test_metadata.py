@@ -60,7 +60,7 @@ def test_an_existing_key_is_not_added(client, repo, edit, refused):
     """Adding a key that is there is refused: `already exists`."""
     edit(repo=repo.as_picker(), add_key=metadata.EditAddKey(key="k", value="v"))
     again = metadata.EditAddKey(key="k", value="w")
-    text = refused(StatusCode.UNKNOWN, lambda: edit(repo=repo.as_picker(), add_key=again))
+    text = refused(StatusCode.FAILED_PRECONDITION, lambda: edit(repo=repo.as_picker(), add_key=again))
     assert "already exists" in text
     assert client.pfs.inspect_repo(repo=repo).metadata == {"k": "v"}
 
@@ -72,7 +72,7 @@ def test_edits_are_made_together_or_not_at_all(client, repo, refused):
         metadata.Edit(repo=target, add_key=metadata.EditAddKey(key="a", value="1")),
         metadata.Edit(repo=target, add_key=metadata.EditAddKey(key="a", value="2")),
     ]
-    refused(StatusCode.UNKNOWN, lambda: client.metadata.edit_metadata(edits=edits))
+    refused(StatusCode.FAILED_PRECONDITION, lambda: client.metadata.edit_metadata(edits=edits))
     assert client.pfs.inspect_repo(repo=repo).metadata == {}
 
 
@@ -83,6 +83,7 @@ def test_a_missing_key_is_deleted_without_complaint(client, repo, edit):
 
 
 def test_a_missing_target_is_not_found(client, edit, refused):
-    """Metadata of a repo that is not there is refused."""
+    """Metadata of a repo that is not there is refused as UNKNOWN: `not found`."""
     nowhere = pfs.Repo(name="contract-nowhere").as_picker()
-    refused(StatusCode.NOT_FOUND, lambda: edit(repo=nowhere, add_key=metadata.EditAddKey(key="a", value="1")))
+    key = metadata.EditAddKey(key="a", value="1")
+    assert "not found" in refused(StatusCode.UNKNOWN, lambda: edit(repo=nowhere, add_key=key))

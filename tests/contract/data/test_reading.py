@@ -110,8 +110,23 @@ def test_a_tar_of_a_glob(client, master, put):
 def test_a_tar_of_a_range_of_paths(client, master, put, lower, upper, expected):
     """GetFileTAR of a range has the files from `lower` on and before `upper`."""
     new = put(master, {f"/f{n}": b"x" * n for n in range(6)})
-    names = members(client, new, "/", lower, upper)
+    names = members(client, new, "/**", lower, upper)
     assert [name for name in names if not name.endswith("/")] == expected
+
+
+@pytest.mark.parametrize("path", ["/", "/d"])
+def test_a_directory_that_begins_before_the_range_is_not_in_it(client, master, put, refused, path):
+    """GetFileTAR of a directory from a path within it on is NOT_FOUND; a glob that matches the files is not."""
+    new = put(master, {"/d/a": b"1", "/d/b": b"2"})
+    later = pfs.PathRange(lower="/d/b")
+    refused(StatusCode.NOT_FOUND, lambda: client.pfs.get_file_tar(file=file(new, path), path_range=later))
+    assert members(client, new, "/d/*", "/d/b") == ["/d/b"]
+
+
+def test_a_range_ends_with_the_directories_before_its_end(client, master, put):
+    """GetFileTAR up to `/b/1` has the directory `/b/`, which begins before, and none of its files."""
+    new = put(master, {"/a/1": b"1", "/b/1": b"2"})
+    assert members(client, new, "/**", "/a/1", "/b/1") == ["/a/1", "/b/"]
 
 
 def test_ranges_of_paths_share_out_a_tree(client, master, put):
@@ -120,7 +135,7 @@ def test_ranges_of_paths_share_out_a_tree(client, master, put):
     new = put(master, tree)
     found = []
     for lower, upper in (("", "/a/2"), ("/a/2", "/b/1"), ("/b/1", "/c"), ("/c", "")):
-        found += [name for name in members(client, new, "/", lower, upper) if not name.endswith("/")]
+        found += [name for name in members(client, new, "/**", lower, upper) if not name.endswith("/")]
     assert found == sorted(tree)
 
 

@@ -76,6 +76,15 @@ def test_a_damaged_header_is_told(at: int, flip: int) -> None:
         read(cut(bytes(data), 4000))
 
 
+def test_a_stream_is_read_to_its_end_which_may_be_an_error() -> None:
+    def messages() -> Iterator[bytes]:
+        yield archive({"a": b"1"}, tarfile.GNU_FORMAT)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        read(messages())
+
+
 def test_content_may_be_left() -> None:
     reader = Reader(cut(archive({"a": b"1" * 700, "b": b"2"}, tarfile.USTAR_FORMAT), 64))
     assert list(reader.files()) == [("a", 700), ("b", 1)]

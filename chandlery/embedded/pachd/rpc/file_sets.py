@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from betterproto.lib.google.protobuf import Empty
@@ -12,7 +12,7 @@ from pachyderm_sdk.api import pfs
 from chandlery.embedded.pachd import changes, operations, references, tables
 from chandlery.embedded.pachd.calls import Call, rpc
 from chandlery.embedded.pachd.database import now
-from chandlery.embedded.pachd.failure import not_found, unimplemented, unknown
+from chandlery.embedded.pachd.failure import ServiceError, not_found, unimplemented, unknown
 from chandlery.embedded.pachd.reading import snapshot
 from chandlery.embedded.pachd.rpc.modify import record
 from chandlery.embedded.pachd.tables import Connection
@@ -49,7 +49,9 @@ def renew_file_set(call: Call, request: Any) -> Any:
             f"ttl ({request.ttl_seconds}) must be at least {_MIN_SECONDS} and at most {_MAX_SECONDS} seconds"
         )
     with call.store.work() as work:
-        _require(work.db, request.file_set_id)
+        # pachd tells an id that it does not know from what is none, here alone.
+        known_form = len(request.file_set_id) == len(uuid.uuid4().hex)
+        _require(work.db, request.file_set_id, not_found if known_form else unknown)
         work.db.execute(
             "UPDATE file_set SET expires = ? WHERE id = ?",
             (_expiry(request.ttl_seconds), request.file_set_id),
@@ -92,6 +94,6 @@ def _expiry(seconds: int) -> int:
     return now() + seconds * 1_000_000
 
 
-def _require(db: Connection, id_: str) -> None:
+def _require(db: Connection, id_: str, refusal: Callable[[str], ServiceError] = unknown) -> None:
     if not db.execute("SELECT 1 FROM file_set WHERE id = ? AND expires >= ?", (id_, now())).fetchone():
-        raise not_found(f"file set {id_} not found")
+        raise refusal(f"file set {id_} does not exist")

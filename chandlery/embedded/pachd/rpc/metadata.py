@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import betterproto
+from grpc import StatusCode
 from pachyderm_sdk.api import metadata
 
 from chandlery.embedded.pachd import references, tables
 from chandlery.embedded.pachd.calls import Call, rpc
-from chandlery.embedded.pachd.failure import invalid, not_found, unimplemented, unknown
+from chandlery.embedded.pachd.failure import ServiceError, invalid, not_found, unimplemented, unknown
 from chandlery.embedded.pachd.tables import Connection
 
 
@@ -19,7 +20,11 @@ def edit_metadata(call: Call, request: Any) -> Any:
     """Make all the edits, or none."""
     with call.store.work() as work:
         for edit in request.edits:
-            table, column, key = _target(work.db, edit)
+            try:
+                table, column, key = _target(work.db, edit)
+            except ServiceError as error:
+                # A target that is not there is a plain error of pachd here.
+                raise (unknown(error.text) if error.code is StatusCode.NOT_FOUND else error) from error
             (text,) = work.db.execute(f"SELECT metadata FROM {table} WHERE {column} = ?", (key,)).fetchone()
             after = _edited(tables.metadata_of(text), edit)
             work.db.execute(
@@ -55,7 +60,10 @@ def _edited(pairs: dict[str, str], edit: Any) -> dict[str, str]:
         raise invalid("a metadata key may not be empty")
     if kind == "add_key":
         if operation.key in pairs:
-            raise unknown(f'add_key target key "{operation.key}" already exists; use edit_key instead')
+            raise ServiceError(
+                StatusCode.FAILED_PRECONDITION,
+                f'add_key target key "{operation.key}" already exists; use edit_key instead',
+            )
         return pairs | {operation.key: operation.value}
     if kind == "edit_key":
         return pairs | {operation.key: operation.value}
