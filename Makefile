@@ -6,7 +6,12 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 SETUP := .venv/.set-up
 
-.PHONY: help setup demo demo-bad test test-fast lint golden bench new-component wheel clean
+ROUNDS ?= 200
+SEED ?= 20261124
+ONLY ?=
+CASES ?= 300
+
+.PHONY: help setup demo demo-bad test test-fast contract chaos fuzz lint golden bench new-component wheel clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,11 +34,21 @@ demo-bad: $(SETUP) ## The same with a model trained on corrupted labels: rolled 
 
 # The registry's tests fork; they get processes of their own, in which no gRPC has ever run.
 test: $(SETUP) lint ## The whole test suite
-	$(RUN) pytest -n 2 --dist loadfile --ignore tests/contract/registry
+	$(RUN) pytest -n 2 --dist loadfile --ignore tests/contract/registry --ignore tests/fuzz
 	$(RUN) pytest -n 2 --dist loadfile tests/contract/registry
 
 test-fast: $(SETUP) ## Tests that start no server and import no TensorFlow
-	$(RUN) pytest -m "not slow and not network"
+	$(RUN) pytest -m "not slow and not network" --ignore tests/fuzz
+
+contract: $(SETUP) ## Embedded and real systems side by side, behaviour by behaviour
+	$(RUN) pytest -n 2 --dist loadfile -q --contract-table tests/contract/data tests/contract/search \
+	  tests/contract/resources tests/contract/registry tests/contract/serving
+
+chaos: $(SETUP) ## Kill, fill and cut a laptop platform at random moments: ROUNDS=200 SEED=20261124
+	$(RUN) python -m tests.chaos --rounds $(ROUNDS) --seed $(SEED) --only "$(ONLY)"
+
+fuzz: $(SETUP) ## Fuzz what faces a user or a network: CASES=10000
+	CHANDLERY_FUZZ_CASES=$(CASES) $(RUN) pytest -n 2 --timeout 900 tests/fuzz
 
 lint: $(SETUP) ## Style, types, and golden files up to date
 	$(RUN) ruff check .
@@ -44,7 +59,7 @@ lint: $(SETUP) ## Style, types, and golden files up to date
 golden: $(SETUP) ## Refresh compiled YAML and generated READMEs
 	$(RUN) python -m chandlery.compiler
 
-bench: $(SETUP) ## Measure the command line and the model server, side by side with others
+bench: $(SETUP) ## Measure side by side with others: table and figures in benchmarks/
 	$(RUN) python -m benchmarks
 
 new-component: $(SETUP) ## A working component with test: FAMILY=data NAME=verb_noun

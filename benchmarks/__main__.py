@@ -11,21 +11,17 @@ import json
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import benchmarks
-from benchmarks import serving
 from benchmarks.harness import OURS, ROUNDS, Row, measure
 from benchmarks.machine import describe
 from benchmarks.table import page, table
 from chandlery.files import write_json, write_text
 
 HERE = Path(__file__).parent
-# Rows from before the harness: each prints a table of its own.
-OLDER: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {"serving": serving.run}
 
 
 def rows() -> dict[str, Row]:
@@ -44,32 +40,21 @@ def rows() -> dict[str, Row]:
 def main(arguments: list[str]) -> int:
     """Measure the named rows and keep their figures; returns 1 when a row has no figures of ours, 2 for a wrong name."""
     known = rows()
-    older = {name: run for name, run in OLDER.items() if name not in known}
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "rows", nargs="*", metavar="ROW", help=f"of {', '.join([*known, *older])}; default: all"
-    )
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(known)}; default: all")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds that count (default {ROUNDS})")
     parser.add_argument(
         "--quick", action="store_true", help="one short round to see that it works; keeps nothing"
     )
     parser.add_argument("--folder", type=Path, default=HERE, help="where results.json and README.md go")
     options = parser.parse_args(arguments)
-    unknown = sorted(set(options.rows) - {*known, *older})
+    unknown = sorted(set(options.rows) - set(known))
     if unknown or options.rounds < 1:
-        what = (
-            f"no row {unknown[0]!r}\nvalid: {', '.join([*known, *older])}"
-            if unknown
-            else "--rounds is at least 1"
-        )
+        what = f"no row {unknown[0]!r}\nvalid: {', '.join(known)}" if unknown else "--rounds is at least 1"
         print(what, file=sys.stderr)
         return 2
     failed = False
-    for name in options.rows or [*known, *older]:
-        if name in older:
-            if not options.quick:
-                _older(name, options.folder)
-            continue
+    for name in options.rows or known:
         entry = _measure(known[name], options.rounds, options.quick)
         failed = failed or not _has_ours(entry)
         print(table({name: entry}), flush=True)
@@ -105,16 +90,6 @@ def _measure(row: Row, rounds: int, quick: bool) -> dict[str, Any]:
 
 def _has_ours(entry: dict[str, Any]) -> bool:
     return any(c["role"] == OURS and c["rounds"] and not c["error"] for c in entry["contenders"].values())
-
-
-def _older(name: str, folder: Path) -> None:
-    printed, figures = OLDER[name]()
-    print(printed, flush=True)
-    keep(
-        folder,
-        name,
-        {"time": datetime.now(UTC).isoformat(timespec="seconds"), "machine": describe(), **figures},
-    )
 
 
 if __name__ == "__main__":

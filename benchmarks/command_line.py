@@ -22,7 +22,7 @@ def _contenders(setting: Setting) -> list[Contender]:
     zenml = steps.zenml_flow(setting)
     peers = environment("peers-steps")
     chandlery = [sys.executable, "-c", steps.CHANDLERY]
-    kfp = [sys.executable, "-m", "kfp"]
+    kfp = [str(Path(sys.executable).with_name("kfp"))]
     zen = [str(peers.bin / "zenml")]
     return [
         Contender("chandlery", OURS, _ours(chandlery, ours), ours.versions),
@@ -89,17 +89,19 @@ def _torchx(peers: Environment, scratch: Path) -> Open:
 
 def _seconds(command: Sequence[str], variables: Mapping[str, str], folder: Path) -> float:
     began = time.perf_counter()
-    subprocess.run(
+    done = subprocess.run(
         list(command),
         cwd=folder,
         env=dict(variables),
-        check=True,
+        check=False,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        capture_output=True,
         timeout=SECONDS,
     )
-    return time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[-2:])}: code {done.returncode}: {done.stderr.decode()[-400:]}")
+    return seconds
 
 
 ROWS = (

@@ -52,12 +52,13 @@ class Environment:
         return {**{n: v for n, v in os.environ.items() if n != "PYTHONPATH"}, **own, **more}
 
 
-def environment(name: str, groups: Sequence[str] = ()) -> Environment:
+def environment(name: str, groups: Sequence[str] = (), project: Path | None = None) -> Environment:
     """Return the environment of `benchmarks/<name>` (pyproject.toml and uv.lock), installed when it is not there.
 
     Args:
         name: folder, such as `peers-steps`.
         groups: dependency groups that are wanted besides.
+        project: folder with pyproject.toml and uv.lock, where it is another.
 
     Raises:
         RuntimeError: there is no uv.
@@ -70,7 +71,16 @@ def environment(name: str, groups: Sequence[str] = ()) -> Environment:
     folder = cache / "chandlery-benchmarks" / name
     wanted = [part for group in groups for part in ("--group", group)]
     subprocess.run(
-        [uv, "sync", "--quiet", "--frozen", "--compile-bytecode", "--project", str(HERE / name), *wanted],
+        [
+            uv,
+            "sync",
+            "--quiet",
+            "--frozen",
+            "--compile-bytecode",
+            "--project",
+            str(project or HERE / name),
+            *wanted,
+        ],
         env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(folder)},
         check=True,
         timeout=INSTALL_SECONDS,

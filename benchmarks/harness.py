@@ -101,11 +101,13 @@ class Figure:
         name: of the figure.
         unit: as printed: s, ms, req/s, MiB, or empty for a share.
         more_is_better: as for rates; otherwise less is.
+        ratio: a ratio says something; otherwise (shares near 0) the table has all contenders in one line.
     """
 
     name: str
     unit: str
     more_is_better: bool = False
+    ratio: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Our inference server beside `mlflow models serve` and MLServer with its MLflow runtime: one model, one run.
+"""Our inference server beside the stock ways to serve the same Keras model, and what its gateway costs.
 
-The model is the Keras network of the digits example with random weights: what is measured is the way to it. The
-peers run in an environment of their own (`benchmarks/peers`), made by uv on the first run and kept.
+The model is the network of the digits example with random weights: what is measured is the way to it. Peers run in
+environments of their own, made by uv on the first run and kept. All servers run at once and take turns under load.
 """
 
 from __future__ import annotations
@@ -9,31 +9,48 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load import Measured, generator, load
+from benchmarks.environment import environment
+from benchmarks.harness import (
+    LIMIT,
+    NEAREST_LIMIT,
+    OURS,
+    PEER,
+    Aim,
+    Contender,
+    Figure,
+    Figures,
+    Row,
+    Run,
+    Setting,
+)
+from benchmarks.load import load
 
 ROOT = Path(__file__).parents[1]
-PEERS = Path(__file__).parent / "peers"
 CONNECTIONS = (1, 8, 32)
-ROUNDS = 3
 SECONDS = 5.0
 WARM_UP_SECONDS = 2.0
-START_SECONDS = 180.0
+START_SECONDS = 300.0
 ROW = [float(i % 17) for i in range(64)]
-OURS = "chandlery"
+TENSOR = {"name": "pixels", "shape": [1, 64], "datatype": "FP32", "data": ROW}
+INFER = "/v2/models/digits/infer"
+READY = "/v2/health/ready"
+
+MLSERVER, MLFLOW, WRAPPER = "MLServer, MLflow runtime", "mlflow models serve", "Seldon wrapper, our class"
+ECHO, IN_PROCESS, DIRECT = "bare Starlette echo", "batched TensorFlow in process", "without gateway"
 
 
 @dataclass(frozen=True)
@@ -41,17 +58,15 @@ class Server:
     """A server to measure.
 
     Attributes:
-        name: row of the table.
         command: how it is started; `{port}` is filled in.
         ready: path that answers 200 when it serves.
         path: path of a prediction.
         body: a request of one row.
-        environment: variables that it needs; `{port}` is filled in.
         folder: working folder.
+        environment: variables that it needs; `{port}` is filled in.
     """
 
-    name: str
-    command: list[str]
+    command: Sequence[str]
     ready: str
     path: str
     body: dict[str, Any]
@@ -59,65 +74,217 @@ class Server:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def run() -> tuple[str, dict[str, Any]]:
-    """Return a Markdown table and the figures."""
-    python = _peers()
-    with tempfile.TemporaryDirectory() as folder:
-        servers = _servers(Path(folder), python)
-        measured: dict[str, dict[int, list[Measured]]] = {
-            s.name: {c: [] for c in CONNECTIONS} for s in servers
-        }
-        for number in range(ROUNDS):
-            for server in servers:
-                print(f"round {number + 1} of {ROUNDS}: {server.name}", file=sys.stderr, flush=True)
-                for connections, figures in _measure(server).items():
-                    measured[server.name][connections].append(figures)
-    return _table(measured), {
-        "generator": generator(),
-        "rounds": ROUNDS,
-        "seconds": SECONDS,
-        "measured": {
-            name: {str(c): [asdict(m) for m in figures] for c, figures in by.items()}
-            for name, by in measured.items()
-        },
-    }
-
-
-def _measure(server: Server) -> dict[int, Measured]:
+@contextmanager
+def _serving(server: Server) -> Iterator[int]:
+    """Run a server; yields its port."""
     port = _free_port()
     fill = str(port)
-    with tempfile.TemporaryFile() as log:
+    log = server.folder / f"{fill}.log"
+    with log.open("wb") as out:
         process = subprocess.Popen(
             [part.replace("{port}", fill) for part in server.command],
             cwd=server.folder,
             env={**os.environ, **{n: v.replace("{port}", fill) for n, v in server.environment.items()}},
-            stdout=log,
+            stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        try:
-            if not _ready(process, f"http://127.0.0.1:{port}{server.ready}"):
-                log.seek(0)
-                said = log.read().decode("utf-8", "replace")[-2000:]
-                raise RuntimeError(f"{server.name} does not become ready:\n{said}")
-            body = json.dumps(server.body).encode()
-            load(port, server.path, body, 4, WARM_UP_SECONDS)
-            return {c: load(port, server.path, body, c, SECONDS) for c in CONNECTIONS}
-        finally:
+    try:
+        _wait(process, f"http://127.0.0.1:{port}{server.ready}", log)
+        yield port
+    finally:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # workers too
-            process.wait()
+        process.wait()
 
 
-def _servers(folder: Path, python: Path) -> list[Server]:
+@contextmanager
+def _loaded(server: Server, seconds: float) -> Iterator[Run]:
+    with _serving(server) as port:
+        yield partial(_load, port, server.path, server.body, seconds)
+
+
+@contextmanager
+def _behind_gateway(server: Server, seconds: float) -> Iterator[Run]:
+    from chandlery.embedded.gateway.place import Place, read_address
+    from chandlery.embedded.gateway.table import Backend, Routes, Table, write_table
+
+    with _serving(server) as port:
+        place = Place(server.folder / "gateway-home")
+        place.root.mkdir(parents=True)
+        backend = Backend("v1", 100, (f"127.0.0.1:{port}",))
+        write_table(place.table, Table(1, "", (Routes("default", "digits", (backend,)),)))
+        log = server.folder / "gateway.log"
+        with log.open("wb") as out:
+            gateway = subprocess.Popen(
+                [sys.executable, "-m", "chandlery.embedded.gateway"],
+                env={**os.environ, "CHANDLERY_HOME": str(place.home), "CHANDLERY_GATEWAY_KIND": "envoy"},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            until = time.monotonic() + START_SECONDS
+            while (address := read_address(place)) is None and gateway.poll() is None:
+                if time.monotonic() > until:
+                    break
+                time.sleep(0.05)
+            if address is None:
+                raise RuntimeError(f"the gateway does not start:\n{log.read_text()[-2000:]}")
+            _wait(gateway, f"{address.url}/seldon/default/digits{server.ready}", log)
+            yield partial(_load, address.port, f"/seldon/default/digits{server.path}", server.body, seconds)
+        finally:
+            gateway.kill()
+            gateway.wait()
+
+
+@contextmanager
+def _in_process(folder: Path, seconds: float) -> Iterator[Run]:
+    """TensorFlow called with one batch of as many rows as there would be connections, in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.in_process", str(folder / "package")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "TF_NUM_INTEROP_THREADS": "1"},
+        text=True,
+    )
+
+    def run(number: int) -> Figures:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        figures: dict[str, float] = {}
+        for connections in CONNECTIONS:
+            process.stdin.write(f"{connections} {seconds if number else WARM_UP_SECONDS}\n")
+            process.stdin.flush()
+            figures |= _named(connections, *json.loads(process.stdout.readline()))
+        return figures
+
+    try:
+        yield run
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _load(port: int, path: str, body: dict[str, Any], seconds: float, number: int) -> Figures:
+    document = json.dumps(body).encode()
+    figures: dict[str, float] = {}
+    for connections in CONNECTIONS:
+        measured = load(port, path, document, connections, seconds if number else WARM_UP_SECONDS)
+        if measured.bad:
+            raise RuntimeError(f"{measured.bad} answers at {connections} connections were not 200")
+        figures |= _named(connections, measured.rate, measured.p50, measured.p99)
+    return figures
+
+
+def _named(connections: int, rate: float, p50: float, p99: float) -> dict[str, float]:
+    return {f"rate c={connections}": rate, f"p50 c={connections}": p50, f"p99 c={connections}": p99}
+
+
+def _predictions(setting: Setting) -> list[Contender]:
+    folder, seconds = setting.scratch, 1.0 if setting.quick else SECONDS
     _write_models(folder)
-    tensor = {"name": "pixels", "shape": [1, 64], "datatype": "FP32", "data": ROW}
-    mlserver = folder / "mlserver"
-    mlserver.mkdir()
+    peers = environment("peers")
+    wrapper = environment("seldon-wrapper", project=ROOT / "images" / "seldon-wrapper")
+    tracking = {
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "MLFLOW_TRACKING_URI": (folder / "tracking").as_uri(),
+        "MLFLOW_ALLOW_FILE_STORE": "true",
+        "PATH": peers.variables()["PATH"],
+    }
+    mlflow = Server(
+        [
+            *(str(peers.bin / "mlflow"), "models", "serve", "--model-uri", str(folder / "mlflow")),
+            *("--host", "127.0.0.1", "--port", "{port}", "--env-manager", "local", "--workers", "1"),
+        ],
+        "/ping",
+        "/invocations",
+        {"inputs": [ROW]},
+        folder,
+        tracking,
+    )
+    wrapped = Server(
+        [str(wrapper.bin / "seldon-core-microservice"), "chandlery.server.model.ChandleryModel"],
+        "/health/status",
+        "/api/v1.0/predictions",
+        {"data": {"ndarray": [ROW]}},
+        folder,
+        {
+            **_identity(folder),
+            "PYTHONPATH": str(ROOT),
+            "CHANDLERY_HOME": str(folder / "wrapper-home"),
+            "PREDICTIVE_UNIT_GRPC_SERVICE_PORT": str(_free_port()),
+            "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(_free_port()),
+        },
+    )
+    echo = Server(
+        [sys.executable, "-m", "benchmarks.echo", "{port}"],
+        READY,
+        INFER,
+        {"inputs": [TENSOR]},
+        folder,
+        {"PYTHONPATH": str(ROOT)},
+    )
+
+    def opened(server: Server) -> AbstractContextManager[Run]:
+        return _loaded(server, seconds)
+
+    return [
+        Contender("chandlery", OURS, partial(opened, _ours(folder))),
+        Contender(
+            MLSERVER,
+            PEER,
+            partial(opened, _mlserver(folder, str(peers.bin / "mlserver"), tracking)),
+            peers.versions("mlserver", "mlserver-mlflow", "mlflow", "tensorflow-cpu"),
+        ),
+        Contender(MLFLOW, PEER, partial(opened, mlflow), peers.versions("mlflow", "tensorflow-cpu")),
+        Contender(WRAPPER, PEER, partial(opened, wrapped), wrapper.versions("seldon-core", "tensorflow-cpu")),
+        Contender(ECHO, LIMIT, partial(opened, echo)),
+        Contender(IN_PROCESS, LIMIT, partial(_in_process, folder, seconds)),
+    ]
+
+
+def _gateway(setting: Setting) -> list[Contender]:
+    seconds = 1.0 if setting.quick else SECONDS
+    _write_models(setting.scratch)
+    server = _ours(setting.scratch)
+    return [
+        Contender("through Envoy", OURS, partial(_behind_gateway, server, seconds)),
+        Contender(DIRECT, LIMIT, partial(_loaded, server, seconds)),
+    ]
+
+
+def _ours(folder: Path) -> Server:
+    return Server(
+        [sys.executable, "-m", "chandlery.server"],
+        READY,
+        INFER,
+        {"inputs": [TENSOR]},
+        folder,
+        _identity(folder)
+        | {"CHANDLERY_HOME": str(folder / "home"), "CHANDLERY_REQUEST_LOG": str(folder / "log")},
+    )
+
+
+def _identity(folder: Path) -> dict[str, str]:
+    return {
+        "MODEL_URI": str(folder / "package"),
+        "PREDICTIVE_UNIT_ID": "digits",
+        "PREDICTOR_ID": "v1",
+        "PREDICTIVE_UNIT_IMAGE": "chandlery-python:1",
+        "PREDICTIVE_UNIT_HTTP_SERVICE_PORT": "{port}",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+
+
+def _mlserver(folder: Path, program: str, variables: dict[str, str]) -> Server:
+    settings = folder / "mlserver"
+    settings.mkdir()
     # No worker processes: for small requests that is MLServer's fastest way.
-    (mlserver / "settings.json").write_text(
+    (settings / "settings.json").write_text(
         json.dumps({"parallel_workers": 0, "debug": False, "host": "127.0.0.1"})
     )
-    (mlserver / "model-settings.json").write_text(
+    (settings / "model-settings.json").write_text(
         json.dumps(
             {
                 "name": "digits",
@@ -126,56 +293,13 @@ def _servers(folder: Path, python: Path) -> list[Server]:
             }
         )
     )
-    bin_folder = python.parent
-    peer = {
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
-        "MLFLOW_TRACKING_URI": (folder / "tracking").as_uri(),
-        "MLFLOW_ALLOW_FILE_STORE": "true",
+    ports = {
+        "MLSERVER_HTTP_PORT": "{port}",
+        "MLSERVER_GRPC_PORT": str(_free_port()),
+        "MLSERVER_METRICS_PORT": str(_free_port()),
     }
-    return [
-        Server(
-            OURS,
-            [sys.executable, "-m", "chandlery.server"],
-            "/v2/health/ready",
-            "/v2/models/digits/infer",
-            {"inputs": [tensor]},
-            ROOT,
-            {
-                "MODEL_URI": str(folder / "package"),
-                "PREDICTIVE_UNIT_ID": "digits",
-                "PREDICTOR_ID": "v1",
-                "PREDICTIVE_UNIT_HTTP_SERVICE_PORT": "{port}",
-            },
-        ),
-        Server(
-            "mlflow models serve",
-            [
-                str(bin_folder / "mlflow"),
-                *("models", "serve", "--model-uri", str(folder / "mlflow"), "--host", "127.0.0.1"),
-                *("--port", "{port}", "--env-manager", "local", "--workers", "1"),
-            ],
-            "/ping",
-            "/invocations",
-            {"inputs": [ROW]},
-            folder,
-            peer,
-        ),
-        Server(
-            "MLServer, MLflow runtime",
-            [str(bin_folder / "mlserver"), "start", str(mlserver)],
-            "/v2/health/ready",
-            "/v2/models/digits/infer",
-            {"parameters": {"content_type": "np"}, "inputs": [tensor]},
-            folder,
-            peer
-            | {
-                "MLSERVER_HTTP_PORT": "{port}",
-                "MLSERVER_GRPC_PORT": str(_free_port()),
-                "MLSERVER_METRICS_PORT": str(_free_port()),
-            },
-        ),
-    ]
+    body = {"parameters": {"content_type": "np"}, "inputs": [TENSOR]}
+    return Server([program, "start", str(settings)], READY, INFER, body, folder, variables | ports)
 
 
 def _write_models(folder: Path) -> None:
@@ -219,23 +343,7 @@ def write_models(folder: Path) -> None:
     )
 
 
-def _peers() -> Path:
-    """Return the Python of the peers' environment, installed when it is not there."""
-    uv = shutil.which("uv") or shutil.which("uv", path=ROOT / ".tools" / "bin")
-    if uv is None:
-        raise RuntimeError("uv, which makes the environment of the peers, is neither on PATH nor in .tools")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "chandlery-benchmarks" / "peers"
-    subprocess.run(
-        [uv, "sync", "--quiet", "--frozen", "--project", str(PEERS)],
-        env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(folder)},
-        check=True,
-        timeout=900,
-    )
-    return folder / "bin" / "python"
-
-
-def _ready(process: subprocess.Popen[bytes], address: str) -> bool:
+def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
         with (
@@ -243,30 +351,57 @@ def _ready(process: subprocess.Popen[bytes], address: str) -> bool:
             urllib.request.urlopen(address, timeout=2) as response,
         ):
             if response.status == 200:
-                return True
+                return
         time.sleep(0.2)
-    return False
-
-
-def _table(measured: dict[str, dict[int, list[Measured]]]) -> str:
-    heads = " | ".join(f"c={c}: req/s, p50/p99 ms, times ours" for c in CONNECTIONS)
-    lines = [f"| server (load: {generator()}) | {heads} |", "|---" * (1 + len(CONNECTIONS)) + "|"]
-    for name, by in measured.items():
-        cells = []
-        for connections, figures in by.items():
-            rate = statistics.median(m.rate for m in figures)
-            ours = statistics.median(m.rate for m in measured[OURS][connections])
-            bad = sum(m.bad for m in figures)
-            cells.append(
-                f"{rate:.0f} [{min(m.rate for m in figures):.0f}-{max(m.rate for m in figures):.0f}], "
-                f"{statistics.median(m.p50 for m in figures):.1f}/{statistics.median(m.p99 for m in figures):.1f}, "
-                f"1/{ours / rate:.0f}" + (f", {bad} bad" if bad else "")
-            )
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    raise RuntimeError(f"{address} does not become ready:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _figures() -> tuple[Figure, ...]:
+    return tuple(
+        figure
+        for c in CONNECTIONS
+        for figure in (
+            Figure(f"rate c={c}", "req/s", more_is_better=True),
+            Figure(f"p50 c={c}", "ms"),
+            Figure(f"p99 c={c}", "ms"),
+        )
+    )
+
+
+ROWS = (
+    Row(
+        "prediction",
+        "prediction of the same Keras model, one row a request",
+        contenders=_predictions,
+        figures=_figures(),
+        aims=(
+            *(Aim("rate c=1", at_least=5, against=peer) for peer in (MLSERVER, MLFLOW, WRAPPER)),
+            *(Aim("rate c=32", at_least=50, against=peer) for peer in (MLSERVER, MLFLOW, WRAPPER)),
+            *(
+                Aim(f"p99 c={c}", at_most=1, against=peer, text=f"p99 below {peer}")
+                for c in CONNECTIONS
+                for peer in (MLSERVER, MLFLOW, WRAPPER)
+            ),
+            *(Aim(f"rate c={c}", at_least=0.5, against=NEAREST_LIMIT) for c in CONNECTIONS),
+        ),
+        notes="The load generator shares the cores. Ours keeps its request log and metrics on. The wrapper runs our own "
+        "model class, whose way to TensorFlow is the fast one: it has no keras.predict to be slower by, and 50 times its "
+        "rate is more than the bare echo gives. In process, a batch has as many rows as there are connections.",
+    ),
+    Row(
+        "gateway",
+        "the gateway's cost: our server through Envoy and without it",
+        contenders=_gateway,
+        figures=_figures(),
+        aims=tuple(
+            Aim(f"rate c={c}", at_least=0.9, against=DIRECT, text="costs <= 10 % req/s") for c in CONNECTIONS
+        ),
+        notes="Envoy adds about 0.2 ms to a request at one connection; the faster the server, the larger a share that is.",
+    ),
+)

@@ -20,6 +20,7 @@ from benchmarks.harness import OURS, PEER, Aim, Contender, Figure, Figures, Open
 
 STEPS = 10
 SECONDS = 300.0  # that ten empty steps may take
+ATTEMPTS = 3  # a loaded machine may take longer than one `up` waits; the next joins what it started
 STAMPS = "STAMPS"
 HERE = Path(__file__).parent
 CHANDLERY = "import sys; from chandlery.cli.main import main; sys.argv[0] = 'chandlery'; sys.exit(main())"
@@ -159,16 +160,14 @@ def platform(home: str) -> Iterator[None]:
     variables = {**os.environ, "CHANDLERY_HOME": home}
     command = [sys.executable, "-c", CHANDLERY]
     try:
-        for last in (
-            False,
-            False,
-            True,
-        ):  # a loaded machine may take longer than one `up` waits; the next joins it
+        for _ in range(ATTEMPTS):
             up = subprocess.run(
-                [*command, "up"], env=variables, check=last, stdout=subprocess.DEVNULL, timeout=180
+                [*command, "up"], env=variables, check=False, capture_output=True, text=True, timeout=180
             )
             if not up.returncode:
                 break
+        else:
+            raise RuntimeError(f"chandlery up: {up.stderr[-400:]}")
         yield
     finally:
         subprocess.run([*command, "down"], env=variables, check=False, stdout=subprocess.DEVNULL, timeout=180)

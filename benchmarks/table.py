@@ -49,6 +49,10 @@ def _cells(name: str, entry: Entry) -> Iterator[tuple[str, ...]]:
         shown = [
             (n, c["summary"][figure["name"]]) for n, c in others.items() if figure["name"] in c["summary"]
         ]
+        if not figure.get("ratio", True):  # an older entry does not say
+            theirs = "; ".join(f"{n}: {number(s['median'])}" for n, s in shown)
+            yield what, told, "all of them" if shown else "", theirs, "", "; ".join(_aim(aim) for aim in aims)
+            continue
         alone = [aim for aim in aims if aim["against"] not in dict(shown)]
         if alone or (mine and not shown):
             yield what, told, "", "", "", "; ".join(_aim(aim) for aim in alone)

@@ -162,8 +162,11 @@ class LoadedModel:
             raise ModelLoadError(
                 f"{folder}: TensorFlow cannot load the model: {error}", "train the model again"
             ) from error
-        self._serve = self._module.serve
-        self._tensor = tf.convert_to_tensor
+        # The optimiser would fuse operations whose sums then round otherwise than those of a plain session.
+        tf.config.optimizer.set_experimental_options({"remapping": False})
+        self._serve, self._row_shape = _direct(self._module.serve)
+        self._serve_one, _ = _direct(self._module.serve_one)
+        self._tensor = tf.constant
 
     @property
     def provenance(self) -> provenance.Provenance:
@@ -177,18 +180,30 @@ class LoadedModel:
     def forward(self, features: np.ndarray) -> np.ndarray:
         """Return the model's raw outputs (n, ...) for features (n, ...), float32.
 
-        A row's output does not depend on the rows beside it, to the last bit.
+        To the last bit, each row's output is that of the Keras model called in a plain session with that row alone:
+        it does not depend on the rows beside it, so requests can share a call and still be replayed exactly.
         """
-        # A batch of one takes TensorFlow's matrix-vector kernels, whose sums round otherwise than those of the
-        # matrix-matrix kernels that every larger batch takes; so a single row goes in twice.
-        single = len(features) == 1
-        batch = np.repeat(features, 2, axis=0) if single else features
-        result: np.ndarray = self._serve(self._tensor(batch, dtype="float32")).numpy()
-        return result[:1] if single else result
+        serve = self._serve_one if len(features) == 1 else self._serve
+        if features.shape[1:] != self._row_shape:
+            serve = self._module.serve  # which refuses in words what does not fit
+        result: np.ndarray = serve(self._tensor(features, dtype="float32")).numpy()
+        return result
 
     def answer(self, rows: Columns) -> Columns:
         """Return the recipe's answer for n raw rows."""
         return self.recipe.answer(self.outputs(rows))
+
+
+def _direct(function: Any) -> tuple[Any, tuple[int | None, ...]]:
+    """Return the one trace of a restored function as a plain call, and the shape of a row of its argument.
+
+    Called itself, the function searches for the trace that fits and binds the arguments anew each time, which takes
+    longer than a small network does. The shortcut is TensorFlow's own and private; without it all works, more slowly.
+    """
+    (trace,) = function.concrete_functions
+    shape = tuple(trace.inputs[0].shape[1:])
+    flat, captured = getattr(trace, "_call_flat", None), trace.captured_inputs
+    return (trace if flat is None else lambda features: flat([features], captured)), shape
 
 
 def model_digest(model: keras.Model, recipe_digest: str, parameters: Mapping[str, Value]) -> str:
@@ -207,10 +222,27 @@ def model_digest(model: keras.Model, recipe_digest: str, parameters: Mapping[str
 def _serving_module(model: keras.Model) -> Any:
     import tensorflow as tf
 
+    shape = model.input_shape[1:]
+    one = tf.TensorSpec([1, *shape], tf.float32, name="features")
+    rows = tf.TensorSpec([None, *shape], tf.float32, name="features")
+
+    def serve_one(features: tf.Tensor) -> tf.Tensor:
+        return model(features, training=False)
+
+    def serve(features: tf.Tensor) -> tf.Tensor:
+        # One call of the graph, but row by row: the kernels for a batch round each row by its place and by the size of
+        # the batch, on some processors in every second answer.
+        return tf.map_fn(
+            lambda row: serve_one(row[tf.newaxis])[0],
+            features,
+            fn_output_signature=tf.float32,
+            parallel_iterations=1,
+        )
+
     module = tf.Module()
     module.model = model  # keeps the variables tracked
-    signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name="features")
-    module.serve = tf.function(lambda features: model(features, training=False), input_signature=[signature])
+    module.serve_one = tf.function(serve_one, input_signature=[one])
+    module.serve = tf.function(serve, input_signature=[rows])
     return module
 
 

@@ -13,8 +13,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import SplitResult, urlsplit
 
 from chandlery.errors import PlatformError, UserError
 
@@ -63,6 +63,22 @@ class Endpoints:
     namespace: str
 
 
+class Garbage(Protocol):
+    """Chunks of versioned data that nothing refers to."""
+
+    def garbage(self) -> tuple[int, int]:
+        """Return how many chunk files nothing refers to, and their bytes; (0, 0) while another call uses the chunks."""
+        ...
+
+    def collect(self) -> int:
+        """Free them unless another call uses the chunks just now; returns the bytes freed."""
+        ...
+
+    def close(self) -> None:
+        """Release connections."""
+        ...
+
+
 def home() -> Path:
     """Return the absolute home folder: `$CHANDLERY_HOME` or `.chandlery` in the working directory."""
     return Path(os.environ.get(HOME_VARIABLE) or ".chandlery").resolve()
@@ -99,15 +115,18 @@ def open_data() -> Client:
         UserError: the address has an unknown scheme.
     """
     address = endpoints().data
-    parts = urlsplit(address)
+    parts = _split("data", address)
     if parts.scheme == "embedded":
         from chandlery.embedded.pachd import open_client
 
-        return open_client(Path(parts.path))
+        return open_client(_folder("data", parts))
     from pachyderm_sdk import Client
 
     if parts.scheme in ("grpc", "grpcs"):
-        return Client.from_pachd_address(address)
+        try:
+            return Client.from_pachd_address(address)
+        except ValueError as error:
+            raise UserError(f"{VARIABLES['data']}={address}: {error}", "use grpc://host:port") from error
     if parts.scheme == "unix":
         # The SDK formats host:port without looking at either, so this gives grpc the target unix:/path.
         return Client(host="unix", port=parts.path)
@@ -117,6 +136,16 @@ def open_data() -> Client:
     )
 
 
+def open_garbage() -> Garbage | None:
+    """Open what the versioned data keeps and nothing refers to; None when the data is not of this machine, or not there."""
+    parts = _split("data", endpoints().data)
+    if parts.scheme != "embedded" or not Path(parts.path).is_dir():
+        return None
+    from chandlery.embedded.pachd.store import Store
+
+    return Store(Path(parts.path))
+
+
 def open_resources() -> ResourceStore:
     """Open the custom-resources endpoint.
 
@@ -124,11 +153,11 @@ def open_resources() -> ResourceStore:
         UserError: the address has an unknown scheme.
     """
     address = endpoints().resources
-    parts = urlsplit(address)
+    parts = _split("resources", address)
     if parts.scheme == "embedded":
         from chandlery.embedded.resources import EmbeddedStore
 
-        return EmbeddedStore(Path(parts.path))
+        return EmbeddedStore(_folder("resources", parts))
     if parts.scheme == "kubernetes":
         from chandlery.resources.kubernetes import KubernetesStore
 
@@ -152,7 +181,7 @@ def serve_data(address: str) -> None:
     Raises:
         UserError: the data endpoint is not embedded, so there is nothing of ours to serve.
     """
-    parts = urlsplit(endpoints().data)
+    parts = _split("data", endpoints().data)
     if parts.scheme != "embedded":
         raise UserError(
             f"{VARIABLES['data']}={endpoints().data} is not embedded", "it has a server of its own"
@@ -192,8 +221,10 @@ def _require(name: str, value: str) -> str:
 def _started(root: Path) -> dict[str, str]:
     try:
         written = json.loads((root / "platform" / "endpoints.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return {}
+    if not isinstance(written, dict):
+        return {}  # not ours
     return {name: str(value) for name, value in written.items() if name in VARIABLES}
 
 
@@ -203,14 +234,37 @@ def _configured() -> dict[str, str]:
         return {}
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("endpoints", {})
-    except tomllib.TOMLDecodeError as error:
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path.resolve()}: not valid TOML: {error}", "mend the file, or remove it"
         ) from error
+    if not isinstance(table, dict):
+        raise UserError(f"{path.resolve()}: endpoints is no table", "write a line [endpoints] above them")
     unknown = sorted(set(table) - set(VARIABLES))
     if unknown:
         raise UserError(
             f"{path.resolve()}: unknown endpoint {unknown[0]!r}",
             f"valid endpoints: {', '.join(sorted(VARIABLES))}",
         )
-    return {name: str(value) for name, value in table.items()}
+    for name, value in table.items():
+        if not isinstance(value, str) or "\0" in value:
+            raise UserError(f"{path.resolve()}: endpoint {name} is {value!r}", 'write a text: name = "..."')
+    return table
+
+
+def _split(name: str, address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError as error:
+        raise UserError(
+            f"{VARIABLES[name]}={address}: not an address: {error}", "mend or unset it"
+        ) from error
+
+
+def _folder(name: str, parts: SplitResult) -> Path:
+    if not parts.path.startswith("/"):
+        raise UserError(
+            f"{VARIABLES[name]}={parts.geturl()}: no absolute folder",
+            "use embedded:///folder, with three slashes",
+        )
+    return Path(parts.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,9 @@ from pathlib import Path
 import psutil
 
 from chandlery.files import write_json
+
+# Waits for a word before it becomes the program that it was given; without one (whoever was to say it is gone) it ends.
+_HELD = ("/bin/sh", "-c", 'read -r word || exit 1; exec "$@" </dev/null', "held")
 
 START_TOLERANCE = 1.0  # seconds by which two readings of one process's start time may differ
 
@@ -48,6 +52,47 @@ def start(
     return process, ProcessId(process.pid, started(process.pid))
 
 
+def start_remembered(
+    argv: Sequence[str], environment: Mapping[str, str], log: Path, path: Path
+) -> tuple[subprocess.Popen[bytes], ProcessId]:
+    """Start a process as `start` does, but not before its identity is on disk.
+
+    Whoever starts it may be killed at any moment: either the process is found by what `path` says, or it never ran.
+
+    Args:
+        argv: command line.
+        environment: all of its environment.
+        log: file that its output is appended to.
+        path: file for its identity, as `save` writes it.
+
+    Raises:
+        OSError: the identity could not be written; nothing was started.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as out:
+        process = subprocess.Popen(
+            [*_HELD, *argv],
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
+            bufsize=0,
+        )
+    assert process.stdin is not None
+    identity = ProcessId(process.pid, started(process.pid))
+    with process.stdin:
+        try:
+            save(identity, path)
+        except BaseException:
+            process.stdin.close()
+            process.wait()
+            raise
+        with contextlib.suppress(BrokenPipeError):  # it was killed meanwhile
+            process.stdin.write(b"go\n")
+    return process, identity
+
+
 def alive(process: ProcessId | None) -> bool:
     """Tell whether the process still runs (a zombie does not)."""
     if process is None or not running(process.pid):
@@ -66,19 +111,27 @@ def running(pid: int) -> bool:
         return False
 
 
-def end(process: ProcessId | None, grace: float = 10.0) -> None:
-    """End the process and its whole group: SIGTERM, then SIGKILL after `grace` seconds."""
+def end(process: ProcessId | None, home: Path, grace: float = 10.0) -> None:
+    """End the process and its whole group: SIGTERM, then SIGKILL after `grace` seconds.
+
+    Args:
+        process: the process; None for none.
+        home: home folder that it and all that it started carry in their environment.
+        grace: seconds between the signals.
+    """
     if process is None:
         return
-    # The group outlives its leader when the leader alone was killed; a stranger's group is never touched,
-    # because a group id stays taken as long as one member lives.
-    if alive(process):
+    ours = alive(process)
+    if ours:
         signal_group(process.pid, signal.SIGTERM)
         limit = time.monotonic() + grace
         while alive(process) and time.monotonic() < limit:
             time.sleep(0.05)
+    # The group outlives its leader when the leader alone was killed. But once all of it is gone (this machine may
+    # have been started anew since), its number is free for a stranger's group, which does not carry our home.
     for member in group_members(process):
-        _signal(member, signal.SIGKILL)
+        if ours or _carries(member, home):
+            _signal(member, signal.SIGKILL)
 
 
 def signal_group(group: int, number: int) -> None:
@@ -121,6 +174,13 @@ def started(pid: int) -> float:
         return psutil.Process(pid).create_time()
     except psutil.Error:
         return time.time()
+
+
+def _carries(pid: int, home: Path) -> bool:
+    try:
+        return psutil.Process(pid).environ().get("CHANDLERY_HOME") == str(home)
+    except psutil.Error:
+        return False
 
 
 def _signal(pid: int, number: int) -> None:

@@ -180,7 +180,7 @@ def check_rows(
     rows: Columns = {}
     length: int | None = None
     for name, column in expected.items():
-        array = np.asarray(request[name])
+        array = as_array(request[name], f"{what}: {name!r}")
         if array.ndim != 1 + len(column.shape) or array.shape[1:] != column.shape:
             raise RecipeError(f"{what}: {name!r} has shape {array.shape}", f"expected {describe(columns)}")
         if length is not None and array.shape[0] != length:
@@ -191,6 +191,20 @@ def check_rows(
         length = array.shape[0]
         rows[name] = _convert(column, array, columns, what)
     return rows
+
+
+def as_array(value: object, what: str) -> np.ndarray:
+    """Return a value as an array.
+
+    Raises:
+        RecipeError: it is none: lists of uneven lengths, say.
+    """
+    try:
+        return np.asarray(value)
+    except Exception as error:  # it may be an object of any library
+        raise RecipeError(
+            f"{what} is no array: {error}", "use an array, or lists of equal lengths"
+        ) from error
 
 
 def describe(columns: tuple[Column, ...]) -> str:
@@ -204,7 +218,9 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
         raise RecipeError(f"{what}: {column.name!r} is {array.dtype}", f"expected {describe(columns)}")
     if wants_text:
         return array.astype(str)
-    with np.errstate(invalid="ignore"):  # a number that does not fit is refused below, not warned of
+    if array.dtype.kind not in "biuf":
+        raise RecipeError(f"{what}: {column.name!r} is {array.dtype}", f"expected {describe(columns)}")
+    with np.errstate(all="ignore"):  # a number that does not fit is refused below, not warned of
         converted = array.astype(column.dtype)
     if column.dtype.startswith("int") and not np.array_equal(converted, array):
         raise RecipeError(f"{what}: {column.name!r} is not whole numbers", f"expected {describe(columns)}")
@@ -331,8 +347,12 @@ def _parse(reference: str) -> tuple[str, str, str]:
 
 def _locate(target: str, reference: str) -> tuple[Path, str]:
     if target.endswith(".py"):
-        path = Path(target).resolve()
-        if not path.is_file():
+        try:
+            path = Path(target).resolve()
+            found = path.is_file()
+        except (OSError, ValueError) as error:
+            raise RecipeError(f"recipe {reference!r}: {error}", "use path/to/recipe.py:Class") from error
+        if not found:
             raise RecipeError(
                 f"recipe {reference!r}: no file {path}", "use path/to/recipe.py:Class or package.module:Class"
             )
@@ -343,7 +363,7 @@ def _locate(target: str, reference: str) -> tuple[Path, str]:
         )
     try:
         spec = importlib.util.find_spec(target)
-    except ImportError as error:
+    except Exception as error:  # it imports the packages above the module, which may do anything
         raise RecipeError(
             f"recipe {reference!r}: cannot import {target}: {error}", "install the package, or give a path"
         ) from error

@@ -5,6 +5,7 @@ Command modules import their work inside functions, so that `--help` and complet
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ import typer
 
 from chandlery import __version__
 from chandlery.errors import ChandleryError
+from chandlery.platform import home
 
 app = typer.Typer(
     name="chandlery",
@@ -178,6 +180,23 @@ def lineage(
     lineage(ref, as_json=json)
 
 
+@app.command()
+def gc(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be freed; free nothing.")
+    ] = False,
+    older_than: Annotated[
+        str, typer.Option(help="Free what was last used so long ago: 7d, 12h, 30m, 2w or 0.")
+    ] = "7d",
+    keep_runs: Annotated[int, typer.Option(min=0, help="Keep so many of the newest runs, however old.")] = 10,
+    json: Json = False,
+) -> None:
+    """Free what nothing needs any more: old runs, cached results, checkouts, models, logs, chunks of data."""
+    from chandlery.cli.gc import gc
+
+    gc(older_than, keep_runs, dry_run=dry_run, as_json=json)
+
+
 @pachd.command("serve")
 def pachd_serve(
     address: Annotated[str, typer.Option(help="unix:///path.sock or host:port.")] = "127.0.0.1:30650",
@@ -199,6 +218,12 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away, as `| head` does
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: no room on the disk of {error.filename or home()}: {error.strerror}", file=sys.stderr)
+        print("free space, then run the same command again to carry on", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted: run the same command again to carry on", file=sys.stderr)

@@ -4,6 +4,7 @@ Layout below the artifacts folder:
 
     checkouts/<repo>/<commit>/         the files (a folder of a commit: <commit>-<digest of the path>/)
     checkouts/<repo>/<commit>.json     their sizes and SHA-256, written before the folder appears
+    checkouts/<repo>/.<commit>.use     held by every process that uses it (`chandlery.leases`)
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from chandlery import platform
+from chandlery import leases, platform
 from chandlery.data import names
 from chandlery.data.client import connect
 from chandlery.data.errors import translated
@@ -112,10 +113,12 @@ def fetch(repo: str, ref: str, path: str = "/", timeout: float = 3600.0) -> Chec
     with connect(timeout) as client:
         pinned = resolve(client, repo, ref, timeout)
         source = names.folder(path)
-        root = _cache() / Path(*repo.split("/"))
+        root = cache_folder() / Path(*repo.split("/"))
         key = pinned.commit if source == "/" else f"{pinned.commit}-{_short(source)}"
         _make(root)
         with _locked(root / f".{key}.lock", timeout):
+            with _disk(root):
+                leases.hold(root / key)  # until this process ends: it may read the folder for as long
             found = _read(root, key, pinned)
             if found is None:
                 found = _download(client, pinned, source, root, key)
@@ -126,6 +129,14 @@ def fetch(repo: str, ref: str, path: str = "/", timeout: float = 3600.0) -> Chec
                     commit=pinned.commit,
                 )
     return found
+
+
+def cache_folder() -> Path:
+    """Return where this machine keeps its checkouts."""
+    ends = platform.endpoints()
+    # Buckets hold the results of steps; a checkout is of this machine.
+    local = Path(ends.artifacts) if "://" not in ends.artifacts else ends.home / "artifacts"
+    return local / "checkouts"
 
 
 def link(found: Checkout, target: Path) -> None:
@@ -158,13 +169,6 @@ def _link(source: str, copy: str) -> None:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
             raise
         shutil.copyfile(source, copy)
-
-
-def _cache() -> Path:
-    ends = platform.endpoints()
-    # Buckets hold the results of steps; a checkout is of this machine.
-    local = Path(ends.artifacts) if "://" not in ends.artifacts else ends.home / "artifacts"
-    return local / "checkouts"
 
 
 def _read(root: Path, key: str, pinned: Pinned) -> Checkout | None:

@@ -35,7 +35,12 @@ def encode(path: str) -> str:
         raise UserError(
             f"path {path!r}: empty, '.' and '..' elements cannot be stored", "rename it at the source"
         )
-    return _encode(path)
+    try:
+        return _encode(path)
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"path {path!r}: half a character, which no file system can hold", "rename it at the source"
+        ) from error
 
 
 def decode(path: str) -> str:

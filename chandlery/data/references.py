@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pachyderm_sdk import Client
     from pachyderm_sdk.api import pfs
 
-_NAME = re.compile(r"^[a-zA-Z0-9_-]+$")
-_REF = re.compile(r"^[a-zA-Z0-9_-]+(([\^~]\d*)*|\.\d+)$")
-_COMMIT = re.compile(r"^[0-9a-f]{12}4[0-9a-f]{19}$")
+_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+_REF = re.compile(r"[a-zA-Z0-9_-]+(([\^~][0-9]{0,9}){0,9}|\.[0-9]{1,9})")
+_COMMIT = re.compile(r"[0-9a-f]{12}4[0-9a-f]{19}")
 
 SHOWN = 8  # how many names an error lists
 
@@ -59,7 +59,7 @@ def repo_message(repo: str) -> pfs.Repo:
     from pachyderm_sdk.api import pfs
 
     project, _, name = repo.rpartition("/")
-    if not _NAME.match(name) or (project and not _NAME.match(project)):
+    if not _NAME.fullmatch(name) or (project and not _NAME.fullmatch(project)):
         raise UserError(f"repo {repo!r}: not a valid name", "use letters, digits, '-' and '_'; project/repo")
     return pfs.Repo(name=name, type="user", project=pfs.Project(name=project or "default"))
 
@@ -72,7 +72,7 @@ def branch_message(repo: str, branch: str) -> pfs.Branch:
     """
     from pachyderm_sdk.api import pfs
 
-    if not _NAME.match(branch) or _COMMIT.match(branch):
+    if not _NAME.fullmatch(branch) or _COMMIT.fullmatch(branch):
         raise UserError(
             f"branch {branch!r} of {repo}: not a valid name", "use letters, digits, '-' and '_'; no commit id"
         )
@@ -82,7 +82,7 @@ def branch_message(repo: str, branch: str) -> pfs.Branch:
 def branch_of(ref: str) -> str:
     """Return the branch that a reference names; empty for a commit id."""
     name = re.split(r"[\^~.]", ref, maxsplit=1)[0]
-    return "" if _COMMIT.match(name) else name
+    return "" if _COMMIT.fullmatch(name) else name
 
 
 def resolve(client: Client, repo: str, ref: str, timeout: float = 600.0) -> Pinned:
@@ -104,12 +104,12 @@ def resolve(client: Client, repo: str, ref: str, timeout: float = 600.0) -> Pinn
     """
     from pachyderm_sdk.api import pfs
 
-    if not _REF.match(ref):
+    if not _REF.fullmatch(ref):
         raise UserError(
             f"reference {repo}@{ref}: not valid", "use a branch, a commit id, or master^, master~2, master.1"
         )
     commit = pfs.Commit(repo=repo_message(repo), id=ref)
-    if _NAME.match(ref) and not _COMMIT.match(ref):
+    if _NAME.fullmatch(ref) and not _COMMIT.fullmatch(ref):
         commit = pfs.Commit(repo=repo_message(repo), branch=branch_message(repo, ref))
     info = inspect(client, repo, ref, commit)
     while not is_finished(info) and abandoned(info) and has_parent(info):

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from chandlery import leases
 from chandlery.errors import RegistryError
 from chandlery.platform import endpoints
 from chandlery.registry.reader import Reader
@@ -36,9 +37,10 @@ def download(model_name: str, version_or_alias: str) -> Path:
     """
     info = version_info(model_name, version_or_alias)
     target = cache_folder() / info.name / f"{info.version}-{info.digest[:16]}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    leases.hold(target)  # until this process ends: it may read the package for as long
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
     incoming = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         fetch(info, incoming, below=PACKAGE)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from chandlery.errors import RegistryError
 from chandlery.platform import VARIABLES, require_mlflow
@@ -44,13 +45,20 @@ class Reader:
                 f"{VARIABLES['mlflow']}={self.address}: not the address of a tracking server",
                 "use http://host:port or https://host",
             )
-        self._http = httpx.Client(
-            base_url=self.address,
-            headers=_headers(),
-            auth=_auth(),
-            verify=_verify(),
-            timeout=limits.ANSWER_SECONDS,
-        )
+        try:
+            urlsplit(self.address)
+            self._http = httpx.Client(
+                base_url=self.address,
+                headers=_headers(),
+                auth=_auth(),
+                verify=_verify(),
+                timeout=limits.ANSWER_SECONDS,
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise RegistryError(
+                f"{VARIABLES['mlflow']}={self.address}: not an address: {error}",
+                "use http://host:port or https://host",
+            ) from error
 
     def __enter__(self) -> Reader:
         """Return itself."""

@@ -123,7 +123,7 @@ def parse(uri: str) -> tuple[str, str, str]:
     else:
         name, _, version = body.rpartition("/")
         alias = ""
-    if not name or not (alias or version.isdigit()):
+    if not name or not (alias or (version.isdecimal() and version.isascii())):
         raise UserError(f"{uri!r} is not a model URI", "use models:/name/3 or models:/name@champion")
     return name, version, alias
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from chandlery.errors import InvalidDocumentError
 from chandlery.resources.port import EXPERIMENT, SELDON_DEPLOYMENT, TRIAL, Document, Kind
+from chandlery.resources.shape import check_json
 
 KINDS = (EXPERIMENT, TRIAL, SELDON_DEPLOYMENT)
 
@@ -34,6 +35,10 @@ def kind_of(document: Mapping[str, Any]) -> Kind:
     Raises:
         InvalidDocumentError: apiVersion or kind is missing or names no kind that we know.
     """
+    if not isinstance(document, Mapping):
+        raise InvalidDocumentError(
+            f"the document is {type(document).__name__}, not a map", "give it apiVersion, kind and metadata"
+        )
     for kind in KINDS:
         if document.get("apiVersion") == kind.api_version and document.get("kind") == kind.kind:
             return kind
@@ -77,13 +82,7 @@ def prepared(document: Mapping[str, Any]) -> Document:
     """
     kind_of(document)
     namespace, name = name_of(document)
-    try:
-        copy: Document = json.loads(json.dumps(document, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InvalidDocumentError(
-            f"{name}: the document is not plain JSON: {error}",
-            "use strings, finite numbers, booleans, lists and maps with string keys",
-        ) from error
+    copy: Document = json.loads(check_json(document))
     copy.pop("status", None)
     metadata = copy["metadata"]
     metadata["namespace"] = namespace

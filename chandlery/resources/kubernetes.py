@@ -16,6 +16,9 @@ from chandlery.resources.selector import matcher
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
+# What an applied document that its kind's schema does not fit is answered with, under status 500: the merge comes
+# before the validation, and its errors are not dressed.
+_MISFIT = "failed to create typed patch object"
 _REQUEST_SECONDS = 30
 _STATUS_ATTEMPTS = 5
 _PAUSE_SECONDS = 1.0
@@ -240,7 +243,7 @@ def _error(status: int, message: str, where: str) -> ChandleryError:
         return ConflictError(text, "read it again, or apply with force to take its fields over")
     if status == 410:
         return ConflictError(text, "list again and watch from there")
-    if status in (400, 413, 415, 422):
+    if status in (400, 413, 415, 422) or (status == 500 and message.startswith(_MISFIT)):
         return InvalidDocumentError(text, "mend the document")
     if status in (401, 403):
         return PlatformError(text, "give the service account or user the right to do this")

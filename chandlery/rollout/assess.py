@@ -69,7 +69,7 @@ def assess(epochs: Sequence[Epoch], policy: ReleasePolicy) -> Assessment:
         champion, challenger = champion + epoch.champion, challenger + epoch.challenger
     rails = []
     for rail in policy.guardrails:
-        log_rollback = sum(_rollback(epoch, rail.metric) for epoch in epochs)
+        log_rollback = sum(_rollback(epoch, rail.metric, policy.design_effect) for epoch in epochs)
         matters = challenger.rate(rail.metric) >= rail.tolerable
         alarm = matters and log_rollback >= policy.rollback_threshold
         rails.append(RailEvidence(rail.metric, log_rollback, matters, alarm, champion, challenger))
@@ -77,35 +77,51 @@ def assess(epochs: Sequence[Epoch], policy: ReleasePolicy) -> Assessment:
     return Assessment(
         rails=tuple(rails),
         log_promote=_promote(epochs, policy, challenger),
-        log_mismatch=sum(_mismatch(e.challenger.requests, e.champion.requests, e.share) for e in epochs),
-        log_label_mismatch=sum(_mismatch(e.challenger.judged, e.champion.judged, e.share) for e in epochs)
+        log_mismatch=sum(
+            _mismatch(e.challenger.requests, e.champion.requests, e.share, policy.design_effect)
+            for e in epochs
+        ),
+        log_label_mismatch=sum(
+            _mismatch(e.challenger.judged, e.champion.judged, e.share, policy.design_effect) for e in epochs
+        )
         if judges_labels
         else 0.0,
     )
 
 
-def _rollback(epoch: Epoch, metric: Metric) -> float:
+# Events that come together are fewer facts than their number says: each count is divided by the design effect.
+
+
+def _rollback(epoch: Epoch, metric: Metric, together: float) -> float:
     bad = epoch.challenger.bad(metric)
-    return float(evalue.log_rollback(bad, bad + epoch.champion.bad(metric), epoch.share))
+    total = bad + epoch.champion.bad(metric)
+    return float(evalue.log_rollback(bad / together, total / together, epoch.share))
 
 
 def _promote(epochs: Sequence[Epoch], policy: ReleasePolicy, challenger: Tally) -> float:
-    metric = policy.primary
+    metric, together = policy.primary, policy.design_effect
     relative = 0.0
     for epoch in epochs:
         bad = epoch.challenger.bad(metric)
         relative += float(
-            evalue.log_promote(bad, bad + epoch.champion.bad(metric), epoch.share, policy.margin)
+            evalue.log_promote(
+                bad / together, (bad + epoch.champion.bad(metric)) / together, epoch.share, policy.margin
+            )
         )
     tolerable = policy.rail(metric).tolerable
     if not tolerable:
         return relative
     # The challenger's own rate does not depend on the weight: one sequence over all epochs, half a prior event.
     absolute = float(
-        evalue.log_below(challenger.bad(metric), challenger.trials(metric), tolerable, weight=0.5 / tolerable)
+        evalue.log_below(
+            challenger.bad(metric) / together,
+            challenger.trials(metric) / together,
+            tolerable,
+            weight=0.5 / tolerable,
+        )
     )
     return evalue.log_mean([relative, absolute], [RELATIVE_SHARE, 1 - RELATIVE_SHARE])
 
 
-def _mismatch(challenger: int, champion: int, share: float) -> float:
-    return float(srm.log_mismatch(challenger, challenger + champion, share))
+def _mismatch(challenger: int, champion: int, share: float, together: float) -> float:
+    return float(srm.log_mismatch(challenger / together, (challenger + champion) / together, share))

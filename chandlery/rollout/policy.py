@@ -47,6 +47,8 @@ class ReleasePolicy:
         grace_seconds: time after a weight change whose counts are discarded: requests under way, cold caches.
         label_grace_seconds: the same for feedback; at least as long as labels take to arrive.
         unready_seconds: time that the challenger may be not ready before it is rolled back.
+        design_effect: how many requests make one independent fact, >= 1: sum of squares over sum of the sizes of
+            the sessions that fail or succeed as a whole; 1 where requests are independent.
     """
 
     weights: tuple[int, ...] = (5, 25, 50, 100)
@@ -62,6 +64,7 @@ class ReleasePolicy:
     grace_seconds: float = 1.0
     label_grace_seconds: float = 2.0
     unready_seconds: float = 10.0
+    design_effect: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse a policy that cannot be followed."""
@@ -92,6 +95,11 @@ class ReleasePolicy:
             )
         if any(not 0 <= rail.tolerable < 1 for rail in self.guardrails):
             raise UserError("canary: a tolerable rate lies between 0 and 1", "0 switches it off")
+        if not 1 <= self.design_effect < math.inf:
+            raise UserError(
+                f"canary design effect is {self.design_effect}",
+                "requests per independent fact, 1 or more; 1 where requests are independent",
+            )
         if self.deadline_seconds <= 0 or self.look_seconds <= 0:
             raise UserError("canary: deadline and look interval are positive", "in seconds")
 
@@ -152,6 +160,7 @@ def policy_from(
     look_seconds: float,
     grace_seconds: float,
     label_grace_seconds: float,
+    design_effect: float,
 ) -> ReleasePolicy:
     """Return the policy of a component's parameters; numbers of a list arrive as floats.
 
@@ -181,4 +190,5 @@ def policy_from(
         look_seconds=look_seconds,
         grace_seconds=grace_seconds,
         label_grace_seconds=label_grace_seconds,
+        design_effect=design_effect,
     )

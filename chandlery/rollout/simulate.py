@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ Floats = NDArray[np.float64]
 
 RATIOS = (1.0, 1.5, 2.0, 3.0, 5.0)
 NEVER = -1
-_AT_ONCE = 20_000_000  # differences of rates held in memory together
+_AT_ONCE = 2_000_000  # differences of rates held in memory together
 
 
 @dataclass(frozen=True)
@@ -106,21 +107,32 @@ def traffic(
     )
 
 
-def e_processes(alpha: float = 0.05, beta: float = 0.05, margin: float = 2.0) -> Policy:
-    """Return our policy: two e-processes, looked at every minute; those of the epochs of a weight multiply."""
+def e_processes(
+    alpha: float = 0.05, beta: float = 0.05, margin: float = 2.0, design_effect: float = 1.0
+) -> Policy:
+    """Return our policy: two e-processes, looked at every minute; those of the epochs of a weight multiply.
+
+    Args:
+        alpha: rollback budget.
+        beta: promotion budget.
+        margin: rate ratio to exclude.
+        design_effect: requests that make one independent fact.
+    """
+    together = design_effect
+
+    def against_equal(bad: Counts, total: Counts, share: float) -> Floats:
+        return evalue.log_rollback(bad / together, total / together, share)
+
+    def against_margin(bad: Counts, total: Counts, share: float) -> Floats:
+        return evalue.log_promote(bad / together, total / together, share, margin)
 
     def decide(counts: Traffic, setting: Setting) -> Result:
         against, in_favour = np.zeros((2, *counts.bad.shape))
         for minutes, share in counts.epochs(setting):
             bad = np.cumsum(counts.bad[:, minutes], axis=1)
             total = bad + np.cumsum(counts.champion_bad[:, minutes], axis=1)
-            for logs, found in (
-                (against, _each_once(lambda k, n, s=share: evalue.log_rollback(k, n, s), bad, total)),
-                (
-                    in_favour,
-                    _each_once(lambda k, n, s=share: evalue.log_promote(k, n, s, margin), bad, total),
-                ),
-            ):
+            for logs, log_e in ((against, against_equal), (in_favour, against_margin)):
+                found = _each_once(partial(log_e, share=share), bad, total)
                 logs[:, minutes] += found
                 logs[:, minutes.stop :] += found[:, -1:]
         return first(against >= math.log(1 / alpha), in_favour >= math.log(1 / beta))
@@ -174,7 +186,7 @@ def fixed_events(ratio: float, share: float, alpha: float = 0.05, power: float =
     theta = float(evalue.event_share(share, ratio))
     sizes = np.arange(1, 20_000)
     enough = binom.sf(binom.ppf(1 - alpha, sizes, share), sizes, theta) >= power
-    return int(sizes[enough.argmax()])
+    return int(sizes[np.asarray(enough).argmax()])
 
 
 def events(counts: Traffic, result: Result) -> Counts:

@@ -46,6 +46,7 @@ def run_canary(
     look_seconds: float,
     grace_seconds: float,
     label_grace_seconds: float,
+    design_effect: float,
     latency_objective_seconds: float,
     traffic_repo: str,
     traffic_ref: str,
@@ -73,6 +74,7 @@ def run_canary(
         pace.look_seconds,
         pace.grace_seconds,
         pace.label_grace_seconds,
+        design_effect,
     )
     released = run_canary(
         model_name,

@@ -82,9 +82,12 @@ def _name(text: str) -> str:
     return text.replace("-", "_")
 
 
-def die_with_parent() -> None:
-    """End this process group when the parent is gone: a killed `chandlery run` leaves no step behind."""
-    parent = os.getppid()
+def die_with_parent(parent: int) -> None:
+    """End this process group when the parent is gone: a killed `chandlery run` leaves no step behind.
+
+    Args:
+        parent: process id of `chandlery run`. It tells; who is our parent now may be who adopted an orphan.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -94,9 +97,9 @@ def die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main(folder: Path) -> int:
-    """Run what `<folder>/request.json` asks for; returns 0 when the pipeline succeeded, else 1."""
-    die_with_parent()
+def main(folder: Path, parent: int) -> int:
+    """Run what `<folder>/request.json` asks for, for a parent; returns 0 when the pipeline succeeded, else 1."""
+    die_with_parent(parent)
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     warnings.simplefilter("ignore")
     sys.stdout = Follower(sys.stdout)
@@ -127,4 +130,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

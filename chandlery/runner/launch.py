@@ -66,10 +66,10 @@ def launch(
     """
     points = endpoints()
     home = points.home
-    with _only_run(home):
+    with only_run(home):
         record, resumed = begin(home, name, package, arguments)
         if record.process is not None:
-            processes.end(record.process, grace=2.0)  # steps of an attempt that was killed
+            processes.end(record.process, home, grace=2.0)  # steps of an attempt that was killed
         folder = runs_root(home) / record.run_id
         on_start(record, resumed)
         request = {
@@ -83,7 +83,7 @@ def launch(
         events = folder / "events.jsonl"
         position = events.stat().st_size if events.exists() else 0
         child, identity = processes.start(
-            [sys.executable, "-m", "chandlery.runner.execute", str(folder)],
+            [sys.executable, "-m", "chandlery.runner.execute", str(folder), str(os.getpid())],
             _environment(record, events),
             folder / "log.txt",
         )
@@ -96,7 +96,7 @@ def launch(
                     record = _apply(record, follower.read(), on_event)
                     time.sleep(TICK)
         finally:
-            processes.end(identity, grace=20.0)
+            processes.end(identity, home, grace=20.0)
             child.wait()
         record = _apply(record, follower.read(), on_event)
         ok = child.returncode == 0
@@ -172,7 +172,8 @@ def _exit_code(failure: Event) -> int:
 
 
 @contextmanager
-def _only_run(home: Path) -> Iterator[None]:
+def only_run(home: Path) -> Iterator[None]:
+    """Hold the lock of a home's runs: one at a time. Raises ConflictError when a run is in progress."""
     runs_root(home).mkdir(parents=True, exist_ok=True)
     with open(runs_root(home) / "lock", "a+", encoding="utf-8") as lock:
         try:
@@ -180,7 +181,7 @@ def _only_run(home: Path) -> Iterator[None]:
         except BlockingIOError:
             raise ConflictError(
                 f"another run is in progress in {home}",
-                "wait for it, or give this one a CHANDLERY_HOME of its own",
+                "wait for it (or for `chandlery gc`), or give this one a CHANDLERY_HOME of its own",
             ) from None
         yield
 

@@ -16,7 +16,7 @@ from chandlery.provenance import Provenance
 from chandlery.recipe import Recipe, Value, load_recipe
 from chandlery.resources import EXPERIMENT
 from chandlery.search.presets import load_preset
-from chandlery.search.space import to_katib
+from chandlery.search.space import dimensions, grid_size, to_katib
 from chandlery.search.validation import MAX_NAME_LENGTH, check_experiment
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class SearchRequest:
         repo: repo of the training data.
         commit: commit id of the training data.
         algorithm: name of a preset in katib/, or path of an Experiment in YAML.
-        max_trials: trials to finish.
+        max_trials: trials to finish; a grid has no more than its points.
         parallel_trials: trials at a time.
         max_failed_trials: failed trials (those without the metric included) at which the search fails; 0: the first.
         goal: value of the objective at which to stop; None for none.
@@ -84,18 +84,22 @@ def build_experiment(request: SearchRequest, record: Provenance, *, namespace: s
     loaded = load_recipe(request.recipe)
     model = _typed(load_preset(request.algorithm))
     spec = model.spec
+    space = to_katib([p for p in loaded.recipe.search_space if p.name not in request.fixed])
     spec.parameters = [
         katib.V1beta1ParameterSpec(
             name=parameter["name"],
             parameter_type=parameter["parameterType"],
             feasible_space=katib.V1beta1FeasibleSpace(**parameter["feasibleSpace"]),
         )
-        for parameter in to_katib([p for p in loaded.recipe.search_space if p.name not in request.fixed])
+        for parameter in space
     ]
     spec.objective = _objective(loaded.recipe, spec.objective, request.goal)
-    spec.max_trial_count = request.max_trials
-    spec.parallel_trial_count = min(request.parallel_trials, request.max_trials)
-    spec.max_failed_trial_count = min(request.max_failed_trials, request.max_trials)
+    most = request.max_trials
+    if spec.algorithm.algorithm_name == "grid":  # Katib takes no more trials than the grid has points
+        most = min(most, grid_size(dimensions(space)))
+    spec.max_trial_count = most
+    spec.parallel_trial_count = min(request.parallel_trials, most)
+    spec.max_failed_trial_count = min(request.max_failed_trials, most)
     _seed(spec.algorithm, request.seed)
     if request.early_stopping and spec.early_stopping is None:
         spec.early_stopping = katib.V1beta1EarlyStoppingSpec(

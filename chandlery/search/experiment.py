@@ -12,7 +12,7 @@ from datetime import datetime
 from types import FrameType
 from typing import Any
 
-from chandlery.errors import DeadlineError, NotFoundError, SearchError
+from chandlery.errors import ConflictError, DeadlineError, NotFoundError, SearchError
 from chandlery.progress import report
 from chandlery.recipe import Value
 from chandlery.resources import EXPERIMENT, TRIAL, ResourceStore
@@ -173,7 +173,7 @@ def observe(store: ResourceStore, name: str, namespace: str, *, deadline_seconds
         if now - last_report > HEARTBEAT_SECONDS:
             last_report = now
             _report_waiting(document, now - start)
-        time.sleep(_POLL_SECONDS)
+        _wait_changed(store, document)
 
 
 def result(store: ResourceStore, document: Document) -> SearchResult:
@@ -251,6 +251,19 @@ def _get(store: ResourceStore, name: str, namespace: str) -> Document | None:
         return store.get(EXPERIMENT, name, namespace)
     except NotFoundError:
         return None
+
+
+def _wait_changed(store: ResourceStore, document: Document) -> None:
+    """Wait until the Experiment is no longer as `document` has it, at most `_POLL_SECONDS`."""
+    metadata = document["metadata"]
+    try:
+        for event in store.watch(
+            EXPERIMENT, metadata["namespace"], since=metadata["resourceVersion"], deadline=_POLL_SECONDS
+        ):
+            if event.document["metadata"]["name"] == metadata["name"]:
+                return
+    except ConflictError:  # so much has changed since then that the store no longer remembers it all
+        time.sleep(_POLL_SECONDS)
 
 
 def _wait_gone(store: ResourceStore, name: str, namespace: str) -> None:

@@ -46,6 +46,18 @@ class Dimension:
         whole = self.type == "int" or (self.type == "discrete" and re.fullmatch(r"[-+]?\d+", text))
         return int(number) if whole else number
 
+    def points(self) -> int:
+        """Return how many points a grid has along it; both bounds count where the step meets them."""
+        if self.values:
+            return len(self.values)
+        # The small allowance keeps 0.1 * 3 inside of 0.3.
+        return int((self.maximum - self.minimum) / (self.step or 1.0) + 1e-9) + 1
+
+
+def grid_size(space: Iterable[Dimension]) -> int:
+    """Return the number of points of a grid over the space."""
+    return math.prod(dimension.points() for dimension in space)
+
 
 def to_katib(parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
     """Return a recipe's search space as `spec.parameters` of an Experiment.

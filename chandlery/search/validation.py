@@ -9,10 +9,52 @@ from typing import Any
 
 from chandlery.errors import InvalidDocumentError
 from chandlery.resources import EXPERIMENT
-from chandlery.search.space import Dimension, dimensions
+from chandlery.resources.shape import NUMBER, SCALAR, TEXT, check_shape
+from chandlery.search.space import Dimension, dimensions, grid_size
 
 MAX_NAME_LENGTH = 40  # objects that Katib derives from it append up to 23 characters
 COLLECTORS = ("StdOut", "File", "TensorFlowEvent", "PrometheusMetric", "Custom", "Push", "None")
+
+_CONTAINER = {
+    "name": TEXT,
+    "command": [SCALAR],
+    "args": [SCALAR],
+    "env": [{"name!": TEXT}],
+    "envFrom": [{"*": {"name": TEXT}}],
+    "workingDir": TEXT,
+}
+_POD = {
+    "containers!": [{**_CONTAINER, "name!": TEXT}],
+    "initContainers": [{"name!": TEXT}],
+    "activeDeadlineSeconds": NUMBER,
+}
+_JOB = {"spec!": {"template!": {"spec!": _POD}, "activeDeadlineSeconds": NUMBER}}
+_SETTING = {"name!": TEXT, "value!": SCALAR}
+_SHAPE = {
+    "metadata": {"annotations": {"*": TEXT}, "labels": {"*": TEXT}},
+    "spec": {
+        "objective": {
+            "objectiveMetricName": TEXT,
+            "additionalMetricNames": [TEXT],
+            "metricStrategies": [{"name!": TEXT, "value!": TEXT}],
+        },
+        "parameters": [{"feasibleSpace": {"list": [SCALAR]}}],
+        "algorithm": {"algorithmName": TEXT, "algorithmSettings": [_SETTING]},
+        "earlyStopping": {"algorithmName": TEXT, "algorithmSettings": [_SETTING]},
+        "metricsCollectorSpec": {
+            "collector": {"kind": TEXT},
+            "source": {
+                "fileSystemPath": {"path": TEXT, "kind": TEXT, "format": TEXT},
+                "filter": {"metricsFormat": [TEXT]},
+            },
+        },
+        "trialTemplate": {
+            "primaryContainerName": TEXT,
+            "trialParameters": [{"name!": TEXT, "reference!": TEXT}],
+            "trialSpec": {"kind": TEXT, "apiVersion": TEXT},
+        },
+    },
+}
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _PLACEHOLDER = re.compile(r"\$\{trialParameters\.([^}]*)\}")
@@ -24,6 +66,7 @@ def check_experiment(document: Mapping[str, Any]) -> None:
     Raises:
         InvalidDocumentError: it is not valid; names the field and what is allowed.
     """
+    check_shape(document, _SHAPE)
     if document.get("apiVersion") != EXPERIMENT.api_version or document.get("kind") != EXPERIMENT.kind:
         raise InvalidDocumentError(
             f"not an Experiment: {document.get('apiVersion')!r}, {document.get('kind')!r}",
@@ -39,7 +82,7 @@ def check_experiment(document: Mapping[str, Any]) -> None:
     _check_counts(spec)
     _check_objective(spec.get("objective") or {})
     space = dimensions(spec.get("parameters") or ())
-    _check_algorithm(spec.get("algorithm") or {}, space)
+    _check_algorithm(spec.get("algorithm") or {}, space, spec.get("maxTrialCount"))
     _check_early_stopping(spec.get("earlyStopping"))
     _check_collector(spec.get("metricsCollectorSpec") or {})
     _check_template(spec.get("trialTemplate") or {}, space)
@@ -85,7 +128,9 @@ def _check_objective(objective: Mapping[str, Any]) -> None:
             )
 
 
-def _check_algorithm(algorithm: Mapping[str, Any], space: tuple[Dimension, ...]) -> None:
+def _check_algorithm(
+    algorithm: Mapping[str, Any], space: tuple[Dimension, ...], max_trials: int | None
+) -> None:
     name = algorithm.get("algorithmName")
     if not name:
         raise InvalidDocumentError(
@@ -98,6 +143,11 @@ def _check_algorithm(algorithm: Mapping[str, Any], space: tuple[Dimension, ...])
                     f"parameter {dimension.name!r}: grid needs a step for a double",
                     "give it a step, or use discrete",
                 )
+        if max_trials is not None and max_trials > grid_size(space):
+            raise InvalidDocumentError(
+                f"spec.maxTrialCount {max_trials} > {grid_size(space)} points of the grid",
+                f"use at most {grid_size(space)}",
+            )
     if name == "cmaes":
         ranges = [dimension for dimension in space if dimension.type in ("double", "int")]
         if len(ranges) < 2 or len(ranges) < len(space):
@@ -164,6 +214,8 @@ def _check_template(template: Mapping[str, Any], space: tuple[Dimension, ...]) -
         raise InvalidDocumentError(
             "spec.trialTemplate.trialSpec is missing or has no kind", "use a batch/v1 Job"
         )
+    if run["kind"] == "Job":
+        check_shape(run, _JOB)
     named = {
         parameter.get("name"): parameter.get("reference")
         for parameter in template.get("trialParameters") or ()

@@ -18,6 +18,8 @@ from chandlery.server.settings import from_environment
 def main() -> int:
     """Bind, load, serve, drain; return the exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets at length
+    # One call at a time: to hand the parts of a small network from thread to thread takes as long as to compute them.
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     try:
         settings = from_environment(os.environ)
         listener = bind(settings.host, settings.port)

@@ -31,7 +31,10 @@ from chandlery.server.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from starlette.types import Receive, Scope, Send
+
     Handler = Callable[["Call"], Awaitable[Any]]
+    Endpoint = Callable[[Request], Awaitable[Response]]
 
 PUID = "seldon-puid"
 LONGEST_ID = 128
@@ -87,11 +90,17 @@ class Replica:
         self._tags = model.tags()
         self._path = {settings.unit: settings.image}
         self._names = {settings.model_name, settings.unit}
+        self._v1 = self._endpoint("predictions", self._predict, seldon_v1.write_error)
+        self._v2 = self._endpoint("predictions", self._infer, _v2_error)
+
+    def short_ways(self) -> dict[str, tuple[Endpoint, dict[str, str]]]:
+        """Return the endpoint and path parameters of every path to which predictions are posted."""
+        named = {f"/v2/models/{name}/infer": (self._v2, {"model": name}) for name in self._names}
+        return {path: (self._v1, {}) for path in ("/api/v1.0/predictions", "/predict")} | named
 
     def routes(self) -> list[Route]:
         """Return all routes, the busiest first."""
-        predict = self._endpoint("predictions", self._predict, seldon_v1.write_error)
-        infer = self._endpoint("predictions", self._infer, _v2_error)
+        predict, infer = self._v1, self._v2
         feedback = self._endpoint("feedback", self._feedback, seldon_v1.write_error)
         v1_metadata = self._endpoint("metadata", self._v1_metadata, seldon_v1.write_error)
         v1_health = self._endpoint("status", self._v1_health, seldon_v1.write_error)
@@ -134,7 +143,6 @@ class Replica:
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """Run the batcher and the request log beside the application."""
-        self.batcher.start()
         self.log.start()
         yield
         await self.batcher.stop()
@@ -142,7 +150,7 @@ class Replica:
 
     def _endpoint(
         self, service: str, handler: Handler, write_error: Callable[[Refused], dict[str, Any]]
-    ) -> Callable[[Request], Awaitable[Response]]:
+    ) -> Endpoint:
         """Wrap a handler: time it, count it, and make a refusal of whatever it raises."""
         predicts = service == "predictions"
 
@@ -284,6 +292,26 @@ class Replica:
             )
 
 
+class _Application(Starlette):
+    """Starlette, with a short way for predictions: its middleware and routing take longer than a small network."""
+
+    def __init__(self, replica: Replica) -> None:
+        super().__init__(routes=replica.routes(), lifespan=replica.lifespan)
+        self._short = replica.short_ways()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        way = (
+            self._short.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        )
+        if way is None:
+            await super().__call__(scope, receive, send)
+            return
+        endpoint, parameters = way
+        scope["path_params"] = parameters
+        response = await endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
 def create_app(model: ChandleryModel, settings: Settings) -> Starlette:
     """Return the application of one replica; its state is in `app.state.replica`.
 
@@ -292,7 +320,7 @@ def create_app(model: ChandleryModel, settings: Settings) -> Starlette:
         settings: how to serve it.
     """
     replica = Replica(model, settings)
-    app = Starlette(routes=replica.routes(), lifespan=replica.lifespan)
+    app = _Application(replica)
     app.state.replica = replica
     return app
 

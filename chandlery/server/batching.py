@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,9 @@ from chandlery.errors import RecipeError
 from chandlery.recipe import Columns
 from chandlery.server.model import count
 from chandlery.server.refusal import INTERNAL, Refused
+
+# A call that takes less holds the event loop up no longer than handing it to a thread and back would.
+QUICK_SECONDS = 0.002
 
 
 @dataclass(eq=False)
@@ -27,7 +32,7 @@ class Batcher:
     """One queue in front of one model. All methods belong to one event loop.
 
     Args:
-        answer: the model: n raw rows to n answers; runs in a thread of its own, one call at a time.
+        answer: the model: n raw rows to n answers; one call at a time, in a thread of its own unless it is quick.
         max_batch: most rows of a call; a single larger request is a call of its own.
         max_wait: seconds that a first request waits for others; 0: it goes as soon as the model is free.
         max_queue: most requests that wait.
@@ -52,19 +57,15 @@ class Batcher:
         self._observe = observe
         self._queue: deque[_Waiting] = deque()
         self._rows = 0  # rows in the queue
-        self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to answer; call inside the running event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._busy = False  # a call is under way in the thread
+        self._next: asyncio.Handle | None = None  # the next look at the queue
+        self._typical = math.inf  # seconds of a call, recent ones counting most
 
     async def stop(self) -> None:
         """Stop answering; whoever still waits is refused."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._next is not None:
+            self._next.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
         for waiting in self._queue:
             if not waiting.answer.done():
@@ -86,49 +87,64 @@ class Batcher:
         """
         if len(self._queue) >= self._max_queue:
             raise Refused(503, f"{self._max_queue} requests are waiting already", "QUEUE_FULL", retry_after=1)
-        waiting = _Waiting(rows, count(rows), asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(rows, count(rows), loop.create_future())
         self._queue.append(waiting)
         self._rows += waiting.count
-        self._arrived.set()
+        self._look_soon()
+        expiry = loop.call_later(self._timeout, self._expire, waiting)
         try:
-            async with asyncio.timeout(self._timeout):
-                return await waiting.answer
-        except TimeoutError:
-            raise Refused(504, f"no answer within {self._timeout:g} s", "TIMEOUT") from None
+            return await waiting.answer
+        finally:
+            expiry.cancel()
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._arrived.wait()
-            if self._max_wait > 0:
-                await self._gather()
-            batch = self._take()
-            if not self._queue:
-                self._arrived.clear()
-            if not batch:
-                continue
-            self._observe(sum(waiting.count for waiting in batch))
-            outcomes = await loop.run_in_executor(
-                self._thread, self._compute, [waiting.rows for waiting in batch]
-            )
-            for waiting, outcome in zip(batch, outcomes, strict=True):
-                if waiting.answer.done():
-                    continue  # its client is gone, or it ran out of time
-                if isinstance(outcome, Exception):
-                    waiting.answer.set_exception(outcome)
-                else:
-                    waiting.answer.set_result(outcome)
+    def _expire(self, waiting: _Waiting) -> None:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(Refused(504, f"no answer within {self._timeout:g} s", "TIMEOUT"))
 
-    async def _gather(self) -> None:
-        """Wait until a batch is full or the time is up."""
+    def _look_soon(self) -> None:
+        """Have the queue looked at: after the requests that are being read now, or when it is time for a batch."""
+        if self._busy or not self._queue:
+            return
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._max_wait
-        while self._rows < self._max_batch and loop.time() < until:
-            self._arrived.clear()
-            try:
-                await asyncio.wait_for(self._arrived.wait(), until - loop.time())
-            except TimeoutError:
-                break
+        waits = self._max_wait > 0 and self._rows < self._max_batch
+        if self._next is None:
+            self._next = loop.call_later(self._max_wait, self._look) if waits else loop.call_soon(self._look)
+        elif self._max_wait > 0 and not waits:
+            self._next.cancel()
+            self._next = loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Have the next batch answered: here when the model is quick, for a change of threads takes longer then."""
+        self._next = None
+        batch = self._take()
+        if not batch:
+            self._look_soon()
+            return
+        rows = sum(waiting.count for waiting in batch)
+        self._observe(rows)
+        requests = [waiting.rows for waiting in batch]
+        if self._typical < QUICK_SECONDS and rows <= self._max_batch:
+            self._deliver(batch, self._compute(requests))
+            return
+        self._busy = True
+        work = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, requests)
+        work.add_done_callback(lambda done: self._computed(batch, done))
+
+    def _computed(self, batch: list[_Waiting], work: asyncio.Future[list[Columns | Refused]]) -> None:
+        self._busy = False
+        if not work.cancelled():
+            self._deliver(batch, work.result())
+
+    def _deliver(self, batch: list[_Waiting], outcomes: list[Columns | Refused]) -> None:
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            if waiting.answer.done():
+                continue  # its client is gone, or it ran out of time
+            if isinstance(outcome, Exception):
+                waiting.answer.set_exception(outcome)
+            else:
+                waiting.answer.set_result(outcome)
+        self._look_soon()
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -146,6 +162,14 @@ class Batcher:
 
     def _compute(self, requests: list[Columns]) -> list[Columns | Refused]:
         """Answer all requests by one call; when that raises, each by a call of its own, so that only the bad one fails."""
+        began = time.perf_counter()
+        try:
+            return self._outcomes(requests)
+        finally:
+            took = time.perf_counter() - began
+            self._typical = took if self._typical == math.inf else 0.8 * self._typical + 0.2 * took
+
+    def _outcomes(self, requests: list[Columns]) -> list[Columns | Refused]:
         if len(requests) > 1:
             together = {name: np.concatenate([rows[name] for rows in requests]) for name in requests[0]}
             outcome = self._call(together)

@@ -92,7 +92,7 @@ def _input(entry: Any, what: str) -> tuple[str, np.ndarray]:
     what = f"input {name!r}"
     if not is_shape(shape):
         raise Refused(400, f"{what} has no shape; expected a list of whole numbers, such as [n]")
-    if datatype not in TYPES:
+    if not isinstance(datatype, str) or datatype not in TYPES:
         raise Refused(400, f"{what} has datatype {str(datatype)[:40]!r}; valid: {', '.join(TYPES)}")
     if "data" not in entry:
         raise Refused(400, f"{what} has no data; the binary extension is not supported")

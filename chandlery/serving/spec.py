@@ -17,6 +17,7 @@ from chandlery.catalog import IMAGE
 from chandlery.errors import InvalidDocumentError
 from chandlery.provenance import Provenance
 from chandlery.resources.port import SELDON_DEPLOYMENT, Document
+from chandlery.resources.shape import NUMBER, SCALAR, TEXT, WHOLE, check_shape
 
 STRATEGIES = ("replace", "canary", "ab", "shadow")
 PROTOCOLS = ("seldon", "v2")
@@ -31,6 +32,20 @@ CREDENTIALS_SECRET = "chandlery-credentials"
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _OWN_VARIABLES = ("MODEL_URI", "MODEL_NAME", "MODEL_VERSION")
 _REST_TIMEOUT_MS = "30000"  # Ambassador's own default is 3 s
+
+
+_RESOURCES = {"requests": {"*": SCALAR}, "limits": {"*": SCALAR}}
+_CONTAINER = {"name!": TEXT, "image": TEXT, "env": [{"name!": TEXT}], "resources": _RESOURCES}
+_PREDICTOR = {
+    "graph": {"name": TEXT, "modelUri": TEXT, "implementation": TEXT},
+    "annotations": {"*": TEXT},
+    "componentSpecs": [{"spec": {"containers": [_CONTAINER]}}],
+    "progressDeadlineSeconds": NUMBER,
+}
+_SHAPE = {
+    "metadata!": {"name!": TEXT, "namespace": TEXT, "annotations": {"*": TEXT}, "labels": {"*": TEXT}},
+    "spec": {"predictors": [_PREDICTOR], "protocol": TEXT, "replicas": WHOLE},
+}
 
 
 @dataclass(frozen=True)
@@ -180,6 +195,7 @@ def check_document(document: Mapping[str, Any]) -> None:
     Raises:
         InvalidDocumentError: with the rule that is broken.
     """
+    check_shape(document, _SHAPE)
     name = str(document.get("metadata", {}).get("name", ""))
     if (document.get("apiVersion"), document.get("kind")) != (
         SELDON_DEPLOYMENT.api_version,

@@ -76,8 +76,9 @@ def class_indices(labels: np.ndarray, classes: int) -> np.ndarray:
         TrainingError: a label is outside of the recipe's classes.
     """
     flat = labels.argmax(axis=1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
-    indices = flat.astype("int64")
-    if not np.array_equal(indices, flat) or (
+    with np.errstate(invalid="ignore"):  # what is no whole number is refused below
+        indices = flat.astype("int64")
+    if (len(indices) != len(labels) or not np.array_equal(indices, flat)) or (
         indices.size and (indices.min() < 0 or indices.max() >= classes)
     ):
         raise TrainingError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from chandlery.errors import RecipeError, TrainingError
-from chandlery.recipe import Columns, Recipe, check_rows, guarded, split_rows, take
+from chandlery.recipe import Columns, Recipe, as_array, check_rows, guarded, split_rows, take
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,10 @@ def featurize(recipe: Recipe, rows: Columns) -> np.ndarray:
         RecipeError: `featurize` raised, or returned something else than a finite float array with a row each.
     """
     inputs = {column.name: rows[column.name] for column in recipe.inputs()}
-    features = np.asarray(guarded(recipe, "featurize", inputs))
     what = f"{type(recipe).__name__}.featurize returned"
+    features = as_array(
+        guarded(recipe, "featurize", inputs), f"what {type(recipe).__name__}.featurize returned"
+    )
     if features.dtype != np.float32 or features.ndim < 2 or len(features) != size(rows):
         raise RecipeError(
             f"{what} {features.dtype}{list(features.shape)} for {size(rows)} rows",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chandlery.errors import TrainingError
-from chandlery.recipe import Columns, LoadedRecipe, Recipe, Value, guarded
+from chandlery.errors import RecipeError, TrainingError
+from chandlery.recipe import Columns, LoadedRecipe, Recipe, Value, as_array, guarded
 from chandlery.training import checkpoint
 from chandlery.training.dataset import featurize, size, split
 from chandlery.training.parameters import complete
@@ -129,7 +129,14 @@ def evaluate(recipe: Recipe, truth: np.ndarray, outputs: np.ndarray) -> dict[str
         RecipeError: `metrics` raised.
         TrainingError: the objective is not among them.
     """
-    metrics = {name: float(v) for name, v in guarded(recipe, "metrics", truth, outputs).items()}
+    returned = guarded(recipe, "metrics", truth, outputs)
+    try:
+        metrics = {str(name): float(value) for name, value in returned.items()}
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise RecipeError(
+            f"{type(recipe).__name__}.metrics returned {repr(returned)[:80]}: {error}",
+            "return a dict of numbers by name",
+        ) from error
     if recipe.objective not in metrics:
         raise TrainingError(
             f"{type(recipe).__name__}.metrics does not return its objective {recipe.objective!r}",
@@ -139,8 +146,8 @@ def evaluate(recipe: Recipe, truth: np.ndarray, outputs: np.ndarray) -> dict[str
 
 
 def _labels(recipe: Recipe, rows: Columns) -> np.ndarray:
-    labels = np.asarray(guarded(recipe, "labels", rows))
-    if len(labels) != size(rows) or labels.dtype.kind not in "fiub":
+    labels = as_array(guarded(recipe, "labels", rows), f"what {type(recipe).__name__}.labels returned")
+    if labels.ndim == 0 or len(labels) != size(rows) or labels.dtype.kind not in "fiub":
         raise TrainingError(
             f"{type(recipe).__name__}.labels returned {labels.dtype}{list(labels.shape)} for {size(rows)} rows",
             "return a number (or an array of numbers) for each row",

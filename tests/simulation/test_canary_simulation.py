@@ -1,6 +1,7 @@
 """Seeded simulations hold the error budgets of the canary, and the published comparison."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from chandlery.rollout.simulate import (
     Traffic,
     Walk,
     e_processes,
+    events,
+    fixed_events,
+    fixed_test,
     flagger,
     kayenta,
     sessions,
@@ -124,6 +128,47 @@ def test_dependent_requests_break_the_guarantee_as_documented() -> None:
     dependent = e_processes()(sessions(setting, 1.0, 18, mean_length=10.0), setting)
     assert at_most(independent.rollback_rate, 0.05, setting.runs)
     assert dependent.rollback_rate > 0.10
+
+
+@pytest.mark.parametrize("length", [3.0, 10.0])
+def test_told_the_design_effect_the_budgets_hold_for_dependent_requests(length: float) -> None:
+    """Geometric sizes: mean square over mean is twice the mean, less one."""
+    setting = Setting(runs=400)
+    policy = e_processes(design_effect=2 * length - 1)
+    good, bad = (policy(sessions(setting, ratio, 19, mean_length=length), setting) for ratio in (1.0, 2.0))
+    assert at_most(good.rollback_rate, 0.05, setting.runs)
+    assert at_most(bad.promotion_rate, 0.05, setting.runs)
+    if length == 3.0:  # with ten, two hours hold too few facts for most verdicts
+        assert good.promotion_rate > 0.4
+        assert bad.rollback_rate > 0.5
+
+
+def test_the_fixed_test_needs_the_events_that_its_size_says() -> None:
+    """The yardstick is the exact binomial test: its level and power are what it was made for."""
+    setting = Setting(runs=2000)
+    assert fixed_events(2.0, setting.share) == 152
+    equal, double = (traffic(setting, ratio, seed=21) for ratio in (1.0, 2.0))
+    assert at_most(fixed_test(2.0)(equal, setting).rollback_rate, 0.05, setting.runs)
+    found = fixed_test(2.0)(double, setting)
+    assert found.rollback_rate == pytest.approx(0.9, abs=0.03)
+    assert set(events(double, found)) == {152}
+
+
+def test_we_need_fewer_events_than_an_oracle_with_a_fixed_horizon() -> None:
+    setting = Setting(runs=2000)
+    counts = traffic(setting, 2.0, seed=22)
+    assert events(counts, e_processes()(counts, setting)).mean() < 0.95 * fixed_events(2.0, setting.share)
+
+
+def test_epochs_of_a_weight_multiply_and_a_drifting_base_rate_fools_nobody() -> None:
+    """More of the traffic when more goes wrong: pooled counts blame the challenger, epochs do not."""
+    setting = Setting(runs=1000)
+    shares = (0.05,) * 60 + (0.5,) * 60
+    base = np.linspace(0.01, 0.03, setting.minutes)
+    counts = replace(traffic(setting, 1.0, 23, np.array(shares), base), shares=shares)
+    assert [share for _, share in counts.epochs(setting)] == [0.05, 0.5]
+    assert at_most(e_processes()(counts, setting).rollback_rate, 0.05, setting.runs)
+    assert z_test()(counts, setting).rollback_rate > 0.5
 
 
 @pytest.mark.slow

@@ -21,7 +21,13 @@ def open_source(address: str) -> Source:
     """
     if not address.strip():
         raise UserError("source is empty", f"use {', '.join(SCHEMES)}")
-    parts = urlsplit(address)
+    if "\0" in address:
+        raise UserError(f"source {address!r} has a NUL character", f"use {', '.join(SCHEMES)}")
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        if "://" in address:
+            raise UserError(f"source {address!r}: {error}", f"use {', '.join(SCHEMES)}") from error
     if "://" not in address:
         from chandlery.data.sources.local import LocalSource
 

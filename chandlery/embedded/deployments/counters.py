@@ -14,7 +14,7 @@ from typing import Any
 
 from chandlery.embedded.gateway.envoy import LATENCY_BOUNDS_MS
 from chandlery.embedded.gateway.statistics import ClusterCounts
-from chandlery.embedded.gateway.table import write_json
+from chandlery.embedded.gateway.table import cluster_owner, write_json
 from chandlery.serving.evidence import FEEDBACK, REQUESTS
 
 
@@ -65,12 +65,12 @@ class Counters:
 
         Args:
             pid: its process, whose counters start at zero.
-            found: counters by cluster, `namespace/deployment/predictor`.
+            found: counters by cluster.
         """
         if pid != self._gateway_pid:
             self._gateway_pid, self._gateway_seen = pid, {}
         for cluster, now in found.items():
-            key, _, predictor = cluster.replace("~", ".").rpartition("/")
+            key, predictor = cluster_owner(cluster)
             if key not in self._totals:
                 continue
             before = self._gateway_seen.get(cluster, ClusterCounts())
@@ -83,6 +83,8 @@ class Counters:
                 total.milliseconds += now.milliseconds - before.milliseconds
                 self._changed = True
             self._gateway_seen[cluster] = now
+        # One that the gateway has let go would start at zero if it came back.
+        self._gateway_seen = {name: counts for name, counts in self._gateway_seen.items() if name in found}
 
     def add_feedback(self, process: str, key: str, predictor: str, found: Mapping[str, float]) -> None:
         """Add what a server counted since the last look.

@@ -1,4 +1,4 @@
-"""Puts a table of routes in force: clusters before the routes that need them, and away after these are gone."""
+"""Puts a table of routes in force: clusters before the routes that need them, and away when their last request is counted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import aiohttp
 
-from chandlery.embedded.gateway.envoy import clusters, write_clusters, write_routes
+from chandlery.embedded.gateway.envoy import TIMEOUT_SECONDS, clusters, write_clusters, write_routes
 from chandlery.embedded.gateway.place import Place, read_address
 from chandlery.embedded.gateway.statistics import read_versions
 from chandlery.embedded.gateway.table import Routes, Table, read_table, write_table
@@ -16,6 +16,8 @@ from chandlery.embedded.gateway.table import Routes, Table, read_table, write_ta
 _POLL_SECONDS = 0.004
 _WAIT_SECONDS = 3.0
 _RETRY_SECONDS = 0.5
+# By then the last request of a cluster without a route has ended, and the counters have been read once more.
+_LINGER_SECONDS = TIMEOUT_SECONDS + 5.0
 
 
 class Publisher:
@@ -32,6 +34,7 @@ class Publisher:
         self.table: Table = read_table(place.table)
         self.in_force = False
         self._asked = 0.0
+        self._leaving: list[tuple[float, Table]] = []  # until when, and whose clusters
 
     async def publish(self, deployments: tuple[Routes, ...], metrics: str) -> None:
         """Make `deployments` the routes; returns when they are in force or the gateway does not answer.
@@ -43,19 +46,27 @@ class Publisher:
         before = self.table
         if (before.deployments, before.metrics) == (deployments, metrics):
             await self._confirm()
+            self._let_go()
             return
         target = Table(before.version + 1, metrics, deployments)
         self.in_force = False
-        changed = clusters(before) != clusters(target)
-        if changed:
-            write_clusters(self._place, 2 * target.version, before, target)
+        if clusters(before) != clusters(target):
+            self._leaving.append((time.monotonic() + _LINGER_SECONDS, before))
+            self._write_clusters(2 * target.version, target)
             await self._wait(2 * target.version, 0)
         write_table(self._place.table, target)
         write_routes(self._place, target)
         self.table = target
         self.in_force = await self._wait(0, target.version)
-        if changed:
-            write_clusters(self._place, 2 * target.version + 1, target)
+
+    def _let_go(self) -> None:
+        """Drop the clusters that have been without a route for long enough."""
+        if self._leaving and self._leaving[0][0] < time.monotonic():
+            self._leaving.pop(0)
+            self._write_clusters(2 * self.table.version + 1, self.table)
+
+    def _write_clusters(self, version: int, table: Table) -> None:
+        write_clusters(self._place, version, *(left for _, left in self._leaving), table)
 
     async def _confirm(self) -> None:
         """Look again whether a gateway that was away applies the table now."""
@@ -70,7 +81,7 @@ class Publisher:
             # The files are not what the table says: this process died between writing the one and the other.
             newer = max(routes, self.table.version) + 1
             self.table = replace(self.table, version=newer)
-            write_clusters(self._place, 2 * newer, self.table)
+            self._write_clusters(2 * newer, self.table)
             write_table(self._place.table, self.table)
             write_routes(self._place, self.table)
             self.in_force = await self._wait(0, newer)

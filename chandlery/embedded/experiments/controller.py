@@ -16,7 +16,7 @@ from typing import Any
 
 from chandlery import platform
 from chandlery.embedded.experiments import metrics, status, suggestions, template
-from chandlery.embedded.experiments.process import MAX_ATTEMPTS, TrialProcess
+from chandlery.embedded.experiments.process import MAX_ATTEMPTS, TrialProcess, wait_for_any
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.errors import ChandleryError, ConflictError, NotFoundError, PlatformError
 from chandlery.resources import EXPERIMENT, TRIAL, Kind
@@ -47,7 +47,7 @@ def run(stop: threading.Event) -> None:
         try:
             while not stop.is_set():
                 controller.step()
-                stop.wait(_PERIOD_SECONDS)
+                controller.wait(_PERIOD_SECONDS)
         finally:
             controller.end_all()
             store.close()
@@ -99,6 +99,10 @@ class Controller:
             except Exception as error:  # one bad Experiment must not stop the others
                 traceback.print_exc()
                 self._give_up(experiment, trials, error)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a trial that was started here ends, at most `seconds`."""
+        wait_for_any(self._processes.values(), seconds)
 
     def end_all(self) -> None:
         """End every process; their trials stay unfinished and are run again by the next controller."""
@@ -251,9 +255,9 @@ class Controller:
         # In this order: whether it runs, then what it wrote, so that nothing written at the end is missed.
         running = process.is_running()
         ended = process.ended()
-        found = self._readings(trial, process)
         objective = trial["spec"]["objective"]
         rules = metrics.rules_from_katib(trial["spec"].get("earlyStoppingRules") or ())
+        found = self._readings(trial, process) if rules or ended is not None else []
         cut = metrics.stopped_at(found, rules, objective)
         if cut is not None:
             # The log decides, not the moment at which we looked: what came after the cut does not count.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import selectors
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from chandlery import processes
 from chandlery.embedded.experiments import wrapper
@@ -22,6 +24,15 @@ from chandlery.files import write_json
 MAX_ATTEMPTS = 3  # starts of a trial whose process was killed from outside, before it counts as failed
 
 _GRACE_SECONDS = wrapper.GRACE_SECONDS + 2
+
+
+def wait_for_any(trials: Iterable[TrialProcess], seconds: float) -> None:
+    """Wait until one of the trials that this controller started ends, at most `seconds`."""
+    with selectors.DefaultSelector() as selector:
+        for trial in trials:
+            if sign := trial.end_sign():
+                selector.register(sign, selectors.EVENT_READ)
+        selector.select(seconds)
 
 
 @dataclass(frozen=True)
@@ -78,23 +89,33 @@ class TrialProcess:
         write_json(self.folder / "run.json", run, indent=1)
         # -I and -S: nothing of the caller's Python settings, and no site packages, to start quickly.
         self._child = subprocess.Popen(
-            [sys.executable, "-I", "-S", wrapper.__file__, str(self.folder)],
+            [
+                *(sys.executable, "-I", "-S", wrapper.__file__),
+                *(str(self.folder), command.folder, str(command.deadline_seconds), *command.words),
+            ],
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **command.environment},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            # Nothing is written to it: its end of file tells at once that the wrapper has ended.
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
 
     def is_running(self) -> bool:
         """Tell whether it runs, started by this controller or by an earlier one."""
-        if self._child is not None and self._child.poll() is None:
-            return True
-        return _is_locked(self.folder / "lock")
+        return self._child_runs() or _is_locked(self.folder / "lock")
+
+    def end_sign(self) -> IO[bytes] | None:
+        """Return what becomes readable when it ends; None when it was not started by this controller."""
+        return self._child.stdout if self._child is not None and self._child_runs() else None
 
     def ended(self) -> Ended | None:
         """Return how it ended; None while it runs, and when it was killed before it could end."""
         values = _read(self.folder / "exit.json")
-        return Ended(int(values["code"]), str(values["reason"])) if values else None
+        if not values:
+            return None
+        late = f"it was active longer than {self._run()['deadline_seconds']:g} s" if values["late"] else ""
+        return Ended(int(values["code"]), late)
 
     def log_lines(self) -> list[str]:
         """Return the lines that it has finished writing: of its metrics file when it has one, else of its log."""
@@ -129,10 +150,19 @@ class TrialProcess:
                 return  # a process that SIGKILL does not end hangs in the kernel
             time.sleep(0.02)
 
+    def _child_runs(self) -> bool:
+        if self._child is None:
+            return False
+        if self._child.poll() is None:
+            return True
+        if self._child.stdout is not None:
+            self._child.stdout.close()
+        return False
+
     def _group(self) -> int:
         # The wrapper leads its own process group, so its pid names the group. The lock that is held proves that a
         # member of the group lives, so the number cannot have been given to anybody else.
-        if self._child is not None and self._child.poll() is None:
+        if self._child is not None and self._child_runs():
             return self._child.pid
         return int(_read(self.folder / "process.json").get("pid", 0))
 

@@ -76,8 +76,9 @@ def set_condition(status: Document, type_: str, reason: str, message: str) -> No
 def summarise(status: Document, objective: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> None:
     """Fill the counts, the lists and the best trial from the Trials; lists and counts of nothing are left out."""
     status["trials"] = len(trials)
+    named = [(state_of(trial), trial["metadata"]["name"]) for trial in trials]
     for state, (names, count) in _SUMMARY.items():
-        found = [trial["metadata"]["name"] for trial in trials if state_of(trial) == state]
+        found = [name for own, name in named if own == state]
         status.pop(names, None)
         status.pop(count, None)
         if found:

@@ -9,29 +9,58 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chandlery.errors import InvalidDocumentError, SearchError
-from chandlery.search.space import Dimension, dimensions
+from chandlery.search.space import Dimension, dimensions, grid_size
 from chandlery.search.validation import settings_of
 
 ALGORITHMS = ("random", "grid", "tpe", "multivariate-tpe", "cmaes", "sobol")
 
 _LEARNING = ("tpe", "multivariate-tpe", "cmaes")  # these look at results
-_SETTINGS = {
-    "random": ("random_state",),
-    "grid": ("random_state",),
-    "tpe": ("random_state", "gamma", "prior_weight", "n_EI_candidates"),
-    "multivariate-tpe": ("random_state", "n_startup_trials", "n_ei_candidates"),
-    "cmaes": ("random_state", "sigma"),
-    "sobol": (),
-}
 _GRID_LIMIT = 100_000
 
 Assignments = dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Range:
+    """What a setting may be."""
+
+    words: str
+    least: float
+    below: float = math.inf
+    whole: bool = False
+    more: bool = False  # more than `least`, not `least` itself
+
+    def holds(self, number: float) -> bool:
+        return (
+            (number > self.least if self.more else number >= self.least)
+            and number < self.below
+            and (number.is_integer() or not self.whole)
+        )
+
+
+_SEED = _Range("a whole number from 0 to 2^32 - 1", 0, below=2**32, whole=True)
+_COUNT = _Range("a whole number of at least 0", 0, whole=True)
+# As Katib's own services hold them.
+_SETTINGS: dict[str, dict[str, _Range]] = {
+    "random": {"random_state": _SEED},
+    "grid": {"random_state": _SEED},
+    "tpe": {
+        "random_state": _SEED,
+        "gamma": _Range("a number between 0 and 1", 0, below=1, more=True),
+        "prior_weight": _Range("a number above 0", 0, more=True),
+        "n_EI_candidates": _Range("a whole number of at least 1", 1, whole=True),
+    },
+    "multivariate-tpe": {"random_state": _SEED, "n_startup_trials": _COUNT, "n_ei_candidates": _COUNT},
+    "cmaes": {"random_state": _SEED, "sigma": _Range("a number above 0", 0, more=True)},
+    "sobol": {},
+}
 
 
 @dataclass(frozen=True)
@@ -140,7 +169,8 @@ class _Optuna:
             return samplers.RandomSampler(seed=self._seed)
         if self._name == "multivariate-tpe":
             counts = {name: int(value) for name, value in self._settings.items()}
-            return samplers.TPESampler(seed=self._seed, multivariate=True, **counts)
+            # As Katib has it: what runs counts as bad, so that parallel trials keep away from one another.
+            return samplers.TPESampler(seed=self._seed, multivariate=True, constant_liar=True, **counts)
         if self._name == "cmaes":
             return samplers.CmaEsSampler(seed=self._seed, sigma0=self._settings.get("sigma"))
         return samplers.QMCSampler(
@@ -237,15 +267,12 @@ class _Grid:
     def __init__(self, space: Sequence[Dimension], seed: int) -> None:
         import numpy as np
 
-        axes = [_points(dimension) for dimension in space]
-        size = 1
-        for axis in axes:
-            size *= len(axis)
+        size = grid_size(space)
         if size > _GRID_LIMIT:
             raise InvalidDocumentError(
                 f"a grid of {size} combinations", f"use at most {_GRID_LIMIT}: larger steps"
             )
-        names = [dimension.name for dimension in space]
+        names, axes = [dimension.name for dimension in space], [_points(dimension) for dimension in space]
         self._combinations = [dict(zip(names, values, strict=True)) for values in itertools.product(*axes)]
         self._order = np.random.default_rng(seed).permutation(size)
 
@@ -260,6 +287,12 @@ def _settings(algorithm: str, given: Mapping[str, str]) -> dict[str, float]:
     valid = _SETTINGS[algorithm]
     settings = {}
     for name, text in given.items():
+        if (algorithm, name) == ("cmaes", "restart_strategy"):
+            if text.lower() != "none":
+                raise InvalidDocumentError(
+                    f"restart_strategy {text!r} of cmaes does not run here", "valid here: none"
+                )
+            continue
         if name not in valid:
             raise InvalidDocumentError(
                 f"unknown setting {name!r} of {algorithm}", f"valid here: {', '.join(valid) or 'none'}"
@@ -267,9 +300,11 @@ def _settings(algorithm: str, given: Mapping[str, str]) -> dict[str, float]:
         try:
             settings[name] = float(text)
         except ValueError:
+            settings[name] = math.nan
+        if not valid[name].holds(settings[name]):
             raise InvalidDocumentError(
-                f"setting {name!r} of {algorithm} is {text!r}", "use a number"
-            ) from None
+                f"setting {name!r} of {algorithm} is {text!r}", f"use {valid[name].words}"
+            )
     return settings
 
 
@@ -288,8 +323,6 @@ def _distribution(dimension: Dimension) -> Any:
 
 
 def _expression(dimension: Dimension) -> Any:
-    import math
-
     from hyperopt import hp
 
     name, low, high = dimension.name, dimension.minimum, dimension.maximum
@@ -306,9 +339,7 @@ def _points(dimension: Dimension) -> list[str]:
     if dimension.values:
         return list(dimension.values)
     step = dimension.step or 1.0  # only an int, or a single point, has none
-    # The small allowance keeps 0.1 * 3 inside of 0.3.
-    count = int((dimension.maximum - dimension.minimum) / step + 1e-9) + 1
-    return [_text(dimension, dimension.minimum + index * step) for index in range(count)]
+    return [_text(dimension, dimension.minimum + index * step) for index in range(dimension.points())]
 
 
 def _text(dimension: Dimension, value: Any) -> str:

@@ -1,27 +1,29 @@
-"""The parent of a trial's process; runs as a script on the standard library alone, so that it starts in milliseconds.
+"""The parent of a trial's process; runs as a script on the smallest part of the standard library, to start in milliseconds.
 
 It outlives the controller: it holds the trial's lock while the trial runs, keeps its deadline, and writes down how it
 ended, which a controller that was started later could not learn from a process that is not its child.
 
-Files in the trial's folder: `run.json` (given), `lock` (held while it runs), `process.json`, `trial.log`, `exit.json`.
+Arguments: the trial's folder, its working directory, its deadline in seconds (0 for none), the words of its command. Its
+environment is the trial's. Files in the trial's folder: `lock` (held while it runs), `process.json`, `trial.log`,
+`exit.json`. They are written without the module `json`, which would take as long to import as all else together.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
+import select
 import signal
-import subprocess
 import sys
 import time
 
 GRACE_SECONDS = 5.0
 ALREADY_RUNNING = 75
+ENDED_FROM_OUTSIDE = 143
 
 
-def main(folder: str) -> int:
-    """Run the command of `run.json` in `folder`; return its exit code."""
+def main(folder: str, work: str, deadline_seconds: float, words: list[str]) -> int:
+    """Run the command `words`; return its exit code, or why it was not run."""
     lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -29,42 +31,35 @@ def main(folder: str) -> int:
         return ALREADY_RUNNING
     if os.path.exists(os.path.join(folder, "exit.json")):
         return 0
-    with open(os.path.join(folder, "run.json"), encoding="utf-8") as text:
-        run = json.load(text)
-    ended = []
-    signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
-    _write(folder, "process.json", {"pid": os.getpid(), "attempt": run["attempt"]})
-    with open(os.path.join(folder, "trial.log"), "wb") as log:
-        try:
-            process = subprocess.Popen(
-                run["words"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=run["folder"],
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **run["environment"]},
-                # The child inherits the lock: while it lives the trial runs, even when this process is killed.
-                pass_fds=(lock,),
-            )
-        except OSError as error:
-            log.write(f"{run['words'][0]}: {error}\n".encode())
-            log.flush()
-            _write(folder, "exit.json", {"code": 127, "reason": ""})
-            return 127
-    deadline = time.monotonic() + run["deadline_seconds"] if run["deadline_seconds"] else None
-    reason = ""
-    while process.poll() is None:
-        if ended:
-            # Whoever ends a trial knows why; nothing is written, so a trial ended by a shutdown runs again.
-            _end(process)
-            return 143
-        if deadline is not None and time.monotonic() > deadline:
-            reason = f"it was active longer than {run['deadline_seconds']:g} s"
-            _end(process)
-        time.sleep(0.05)
+    ended: list[bool] = []
+    wake = _wake_on_signals(ended)
+    _write(folder, "process.json", f'{{"pid": {os.getpid()}}}')
+    log = os.open(os.path.join(folder, "trial.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    # The child inherits the lock: while it lives the trial runs, even when this process is killed.
+    os.set_inheritable(lock, True)
+    try:
+        os.chdir(work)
+        child = os.posix_spawnp(
+            words[0],
+            words,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ],
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores these, and a program expects them
+        )
+    except OSError as error:
+        os.write(log, f"{words[0]}: {error}\n".encode())
+        _conclude(folder, 127, late=False)
+        return 127
+    deadline = time.monotonic() + deadline_seconds if deadline_seconds else None
+    code, late = _wait(child, ended, wake, deadline)
     if ended:
-        return 143
-    _write(folder, "exit.json", {"code": process.returncode, "reason": reason})
+        # Whoever ends a trial knows why; nothing is written, so a trial ended by a shutdown runs again.
+        return ENDED_FROM_OUTSIDE
+    _conclude(folder, code, late=late)
     if os.getpgrp() == os.getpid():
         # What the trial started and left behind goes with it.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -72,21 +67,51 @@ def main(folder: str) -> int:
     return 0
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _wait(child: int, ended: list[bool], wake: int, deadline: float | None) -> tuple[int, bool]:
+    """Return the child's exit code, and whether it was ended at its deadline."""
+    late, killing = False, float("inf")
+    while True:
+        pid, state = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(state), late
+        now = time.monotonic()
+        late = late or (deadline is not None and now >= deadline)
+        if (ended or late) and killing == float("inf"):
+            os.kill(child, signal.SIGTERM)
+            killing = now + GRACE_SECONDS
+        elif now >= killing:
+            os.kill(child, signal.SIGKILL)
+            killing = now + GRACE_SECONDS
+        next_ = min(killing, deadline if deadline is not None and not late else killing)
+        _sleep(wake, None if next_ == float("inf") else max(0.0, next_ - now))
 
 
-def _write(folder: str, name: str, value: dict[str, object]) -> None:
+def _wake_on_signals(ended: list[bool]) -> int:
+    """Return a descriptor that becomes readable when a child ends or SIGTERM comes, however the two fall."""
+    wake, waker = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(waker, False)
+    signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # without a handler nothing is written to the pipe
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    return wake
+
+
+def _sleep(wake: int, seconds: float | None) -> None:
+    if select.select([wake], [], [], seconds)[0]:
+        os.read(wake, 4096)
+
+
+def _conclude(folder: str, code: int, *, late: bool) -> None:
+    _write(folder, "exit.json", f'{{"code": {code}, "late": {"true" if late else "false"}}}')
+
+
+def _write(folder: str, name: str, text: str) -> None:
     partial = os.path.join(folder, f".{name}.{os.getpid()}")
     with open(partial, "w", encoding="utf-8") as out:
-        json.dump(value, out)
+        out.write(text)
     os.replace(partial, os.path.join(folder, name))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4:]))

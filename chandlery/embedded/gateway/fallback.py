@@ -219,8 +219,9 @@ class Proxy:
 
     async def _versions(self, request: web.Request) -> web.Response:
         version = self._table.version
+        # Each request looks its servers up in the table, so clusters are in force as soon as they are written.
         return web.Response(
-            text=f'cluster_manager.cds.version_text: "{2 * version + 1}"\n'
+            text=f'cluster_manager.cds.version_text: "{2 * version + 2}"\n'
             f'http.gateway.rds.{ROUTE_CONFIG}.version_text: "{version}"\n'
         )
 

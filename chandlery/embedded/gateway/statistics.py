@@ -13,8 +13,8 @@ from chandlery.embedded.gateway.place import HOST
 if TYPE_CHECKING:
     import aiohttp
 
-# Weighted clusters alone (three parts): what was sent to a predictor by name is no evidence.
-_COUNTS = r"^cluster\.[^./]+/[^./]+/[^./]+\.upstream_rq_([1-5][0-9][0-9]|time)$"
+# Weighted clusters alone (four parts): what was sent to a predictor by name is no evidence.
+_COUNTS = r"^cluster\.[^./]+/[^./]+/[^./]+/[^./]+\.upstream_rq_([1-5][0-9][0-9]|time)$"
 _VERSIONS = "version_text"
 
 _CODE = re.compile(

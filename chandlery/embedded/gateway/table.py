@@ -5,6 +5,7 @@ The deployment controller writes it; it is also the controller's memory of what 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -67,8 +68,17 @@ class Table:
 
 def weighted_cluster(routes: Routes, backend: Backend) -> str:
     """Name the cluster of predictions that the weights (or the mirror) sent: the evidence of a canary."""
+    # Envoy starts a cluster's counters again when its servers change, and with them requests would be lost to the
+    # evidence; so other servers are another cluster, and the old one stays until all that it took is counted.
+    servers = hashlib.sha256(",".join(backend.endpoints).encode()).hexdigest()[:8]
     # Envoy's statistics end a cluster's name at the first dot.
-    return f"{routes.namespace}/{routes.name}/{backend.name}".replace(".", "~")
+    return f"{routes.namespace}/{routes.name}/{backend.name}/{servers}".replace(".", "~")
+
+
+def cluster_owner(cluster: str) -> tuple[str, str]:
+    """Return deployment (`namespace/name`) and predictor of a weighted cluster; empty for any other."""
+    parts = cluster.replace("~", ".").split("/")
+    return (f"{parts[0]}/{parts[1]}", parts[2]) if len(parts) == 4 else ("", "")
 
 
 def direct_cluster(routes: Routes, backend: Backend) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from grpc import StatusCode
 
 from chandlery.embedded.pachd.failure import ServiceError
+from chandlery.embedded.pachd.parsing import parse as parse_message
 from chandlery.embedded.pachd.store import Store
 
 TRANSACTION_KEY = "pach-transaction"
@@ -97,7 +98,7 @@ def rpc(
     """
 
     def enter(handler: Handler) -> Handler:
-        reader = parse or (lambda data: request().parse(data))
+        reader = parse or (lambda data: parse_message(request, data))
         HANDLERS[method] = Rpc(handler, reader, stream_in, inspect.isgeneratorfunction(handler))
         return handler
 

@@ -192,12 +192,17 @@ class ChunkStore:
             The number of bytes freed.
         """
         freed = self.remove_unfinished()
+        for path in self.unwanted(wanted):
+            freed += path.stat().st_size
+            path.unlink()
+        return freed
+
+    def unwanted(self, wanted: set[bytes]) -> Iterator[Path]:
+        """Yield every chunk file not in `wanted`; call it while `alone`."""
         for folder in self._chunks.iterdir():
             for path in folder.iterdir():
                 if bytes.fromhex(path.name) not in wanted:
-                    freed += path.stat().st_size
-                    path.unlink()
-        return freed
+                    yield path
 
     def remove_unfinished(self) -> int:
         """Remove what killed writers left; call it while `alone`. Returns the number of bytes freed."""

@@ -9,7 +9,7 @@ from pachyderm_sdk import Client
 from pachyderm_sdk.client import _apply_metadata_interceptor
 
 from chandlery.embedded.pachd.channel import ChannelToStore
-from chandlery.embedded.pachd.store import Store
+from chandlery.embedded.pachd.store import Store, open_store
 
 
 class EmbeddedClient(Client):  # type: ignore[misc]
@@ -43,8 +43,11 @@ def open_client(store: Path) -> Client:
 
     Returns:
         A client with the SDK's own API. Nothing needs to be closed.
+
+    Raises:
+        PlatformError: the store cannot be opened.
     """
-    return EmbeddedClient(Store(Path(store)))
+    return EmbeddedClient(open_store(Path(store)))
 
 
 def _ends_in_store(channel: Any) -> bool:

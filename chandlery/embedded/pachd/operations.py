@@ -6,17 +6,14 @@ In process they come as the SDK's messages. Off the wire they are read here by h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import betterproto
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd.failure import ServiceError, invalid
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
-_WIDTHS = {_FIXED64: 8, _FIXED32: 4}
+from chandlery.embedded.pachd.failure import invalid
+from chandlery.embedded.pachd.parsing import fields, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +92,21 @@ def from_wire(data: bytes) -> Operation:
     Raises:
         ServiceError: INVALID_ARGUMENT when it is malformed or has none.
     """
-    try:
-        return _from_wire(data)
-    except ServiceError:
-        raise
-    except Exception as error:
-        # Text that is no UTF-8; and the SDK's parser raises whatever it stumbles over.
-        raise invalid(f"malformed message: {error!r}") from error
-
-
-def _from_wire(data: bytes) -> Operation:
-    for number, value in _fields(memoryview(data)):
+    view = memoryview(data)
+    for number, value in fields(view):
         if number == 2 and isinstance(value, memoryview):
-            added = _added(value)
+            try:
+                added = _added(value)
+            except UnicodeDecodeError as error:
+                raise invalid(f"malformed message: {error}") from error
             if added:
                 return added
-    return from_message(pfs.ModifyFileRequest().parse(data))
+    return from_message(parse(pfs.ModifyFileRequest, data))
 
 
 def _added(view: memoryview) -> Add | None:
     path, datum, raw = "", "", memoryview(b"")
-    for number, value in _fields(view):
+    for number, value in fields(view):
         if not isinstance(value, memoryview):
             continue
         if number == 1:
@@ -124,41 +115,8 @@ def _added(view: memoryview) -> Add | None:
             datum = str(value, "utf-8")
         elif number == 3:  # google.protobuf.BytesValue: an empty one has no field
             raw = next(
-                (inner for at, inner in _fields(value) if at == 1 and isinstance(inner, memoryview)), raw
+                (inner for at, inner in fields(value) if at == 1 and isinstance(inner, memoryview)), raw
             )
         else:
             return None
     return Add(path, datum, raw)
-
-
-def _fields(view: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    at = 0
-    while at < len(view):
-        key, at = _varint(view, at)
-        number, kind = key >> 3, key & 7
-        if kind == _VARINT:
-            value, at = _varint(view, at)
-            yield number, value
-            continue
-        if kind == _BYTES:
-            length, at = _varint(view, at)
-        elif kind in _WIDTHS:
-            length = _WIDTHS[kind]
-        else:
-            raise invalid(f"malformed message: wire type {kind}")
-        if at + length > len(view):
-            raise invalid("malformed message: it is cut short")
-        yield number, view[at : at + length]
-        at += length
-
-
-def _varint(view: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(view) and shift < 70:
-        byte = view[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise invalid("malformed message: a number is cut short")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import grpc
 from chandlery import progress
 from chandlery.embedded.pachd.calls import Call, Rpc, load_handlers
 from chandlery.embedded.pachd.failure import ServiceError, from_exception, unimplemented
-from chandlery.embedded.pachd.store import Store
+from chandlery.embedded.pachd.store import Store, open_store
 from chandlery.errors import PlatformError
 
 MAX_MESSAGE = 20 * 1024 * 1024  # as a production pachd; the SDK sends up to 19 MiB of content at a time
@@ -35,7 +36,7 @@ def start(store: Path, address: str) -> tuple[grpc.Server, str]:
         The server, and the address that it listens on.
 
     Raises:
-        PlatformError: the address cannot be listened on.
+        PlatformError: the store cannot be opened, or the address cannot be listened on.
     """
     options = [
         ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -44,7 +45,7 @@ def start(store: Path, address: str) -> tuple[grpc.Server, str]:
     # Without this two servers would share a port in silence.
     options.append(("grpc.so_reuseport", 0))
     server = grpc.server(ThreadPoolExecutor(_MAX_CALLS, thread_name_prefix="pachd"), options=options)
-    server.add_generic_rpc_handlers((_Router(Store(store)),))
+    server.add_generic_rpc_handlers((_Router(open_store(store)),))
     try:
         port = server.add_insecure_port(address.replace("unix://", "unix:", 1))
     except RuntimeError as error:
@@ -93,12 +94,12 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
             return grpc.stream_stream_rpc_method_handler(_refuse(details.method))
         make = getattr(grpc, f"{_kind(rpc.stream_in)}_{_kind(rpc.stream_out)}_rpc_method_handler")
         run = self._stream(rpc) if rpc.stream_out else self._single(rpc)
-        return make(run, request_deserializer=rpc.parse, response_serializer=_serialise)
+        return make(run, request_deserializer=_reader(rpc.parse), response_serializer=_serialise)
 
     def _single(self, rpc: Rpc) -> Callable[[Any, Any], Any]:
         def run(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                return rpc.handler(self._call(context), request)
+                return rpc.handler(self._call(context), _read(request, rpc.stream_in))
             except Exception as error:
                 _abort(context, error)
 
@@ -107,7 +108,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _stream(self, rpc: Rpc) -> Callable[[Any, Any], Iterator[Any]]:
         def run(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             try:
-                yield from rpc.handler(self._call(context), request)
+                yield from rpc.handler(self._call(context), _read(request, rpc.stream_in))
             except Exception as error:
                 _abort(context, error)
 
@@ -120,6 +121,35 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
         call = Call(self._store, tuple(context.invocation_metadata()), deadline, on_wire=True)
         context.add_callback(call.cancelled.set)
         return call
+
+
+@dataclass(frozen=True)
+class _Malformed:
+    """Stands for a request that could not be read; grpc would log a traceback for an exception there."""
+
+    error: ServiceError
+
+
+def _reader(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def read(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except ServiceError as error:
+            return _Malformed(error)
+
+    return read
+
+
+def _read(request: Any, stream: bool) -> Any:
+    if stream:
+        return map(_whole, request)
+    return _whole(request)
+
+
+def _whole(message: Any) -> Any:
+    if isinstance(message, _Malformed):
+        raise message.error
+    return message
 
 
 def _kind(stream: bool) -> str:

@@ -2,8 +2,8 @@
 
 The rules of Kubernetes for resources whose lists are atomic (what a CRD's lists are unless its schema says otherwise): maps merge key
 by key, everything else is one leaf. `metadata.finalizers` is a set. An owner's fields are the leaves of what it
-applied last; a field that it no longer applies and that nobody else owns goes away; changing the value of a
-field that another owns is a conflict unless forced, which takes the field over.
+applied last and, in a kind without a schema, the maps that they lie in; a field that it no longer applies and that nobody else
+owns goes away; changing the value of a field that another owns is a conflict unless forced, which takes the field over.
 
 A path is a tuple of FieldsV1 elements, `f:<key>` or, in a set, `v:<json>`.
 """
@@ -19,6 +19,8 @@ Path = tuple[str, ...]
 Owners = dict[str, frozenset[Path]]
 
 _FINALIZERS: Path = ("f:metadata", "f:finalizers")
+_METADATA = "f:metadata"  # has a schema in every kind
+_WITH_SCHEMA = {"SeldonDeployment"}
 _IDENTITY = {"name", "namespace", "resourceVersion", "uid"}
 _MISSING = object()
 
@@ -28,7 +30,7 @@ def conflicts(
 ) -> dict[str, list[Path]]:
     """Return, by other owner, its fields that applying `config` as `owner` would change."""
     found: dict[str, list[Path]] = {}
-    for path, value in _leaves(_owned_part(config)):
+    for path, value in owned(config):
         if not _changes(live, path, value):
             continue
         for other, fields in owners.items():
@@ -43,7 +45,7 @@ def merged(
     live: Mapping[str, Any], owners: Owners, config: Mapping[str, Any], owner: str
 ) -> tuple[dict[str, Any], Owners]:
     """Apply `config` as `owner`, taking over what conflicts, and return the new document and owners."""
-    applied = dict(_leaves(_owned_part(config)))
+    applied = dict(owned(config))
     taken = conflicts(live, owners, config, owner)
     others = {name: fields - set(taken.get(name, ())) for name, fields in owners.items() if name != owner}
     others = {name: fields for name, fields in others.items() if fields}
@@ -80,6 +82,17 @@ def dotted(path: Path) -> str:
     return "".join("." + element[2:] for element in path)
 
 
+def owned(config: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
+    """Yield the fields that applying `config` owns, each with its value; a map before what is in it, as {}."""
+    part = _owned_part(config)
+    if config.get("kind") in _WITH_SCHEMA:
+        yield from _leaves(part)
+    else:
+        for key, value in part.items():
+            path = ("f:" + key,)
+            yield from _leaves(value, path) if path[0] == _METADATA else _fields(value, path)
+
+
 def _owned_part(config: Mapping[str, Any]) -> dict[str, Any]:
     part = {key: value for key, value in config.items() if key not in ("apiVersion", "kind", "status")}
     part["metadata"] = {
@@ -95,6 +108,15 @@ def _leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     elif isinstance(value, dict) and (value or not path):
         for key, item in value.items():
             yield from _leaves(item, (*path, "f:" + key))
+    else:
+        yield path, value
+
+
+def _fields(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, dict):
+        yield path, {}
+        for key, item in value.items():
+            yield from _fields(item, (*path, "f:" + key))
     else:
         yield path, value
 

@@ -15,7 +15,9 @@ from chandlery.embedded.deployments.servers import stop_servers
 from chandlery.embedded.supervisor.daemon import folder
 from chandlery.errors import DeadlineError, PlatformError
 
-START_DEADLINE = 90.0  # seconds; MLflow alone takes several to import
+START_DEADLINE = (
+    180.0  # seconds; MLflow takes several to import, and a minute on a machine with much else to do
+)
 STOP_DEADLINE = 60.0
 MOST_STARTS = 3  # of a supervisor within one `up`
 
@@ -92,7 +94,7 @@ def down(root: Path, *, deadline: float = STOP_DEADLINE) -> bool:
     for path in (state / "services").glob("*.pid"):
         orphan = processes.load(path)
         was_up = was_up or processes.alive(orphan)
-        processes.end(orphan)
+        processes.end(orphan, root)
         path.unlink(missing_ok=True)
     # Model servers outlive a controller that was killed.
     was_up = stop_servers(root) > 0 or was_up

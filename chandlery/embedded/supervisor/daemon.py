@@ -6,6 +6,7 @@ services that still run and starts those that do not.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -90,12 +91,21 @@ def supervise(root: Path, stop: threading.Event) -> None:
         if processes.alive(known):
             entry.process, entry.since = known, time.monotonic()
         elif known is not None:
-            processes.end(known)  # its leader is gone: nothing of its group may stay
+            processes.end(known, root)  # its leader is gone: nothing of its group may stay
     write_json(state / "endpoints.json", endpoint_table(ports))
+    trouble = ""
     while not stop.is_set():
-        for entry in running:
-            _keep(entry, environment, state)
-        write_json(state / "state.json", {entry.service.name: _describe(entry) for entry in running})
+        try:
+            for entry in running:
+                _keep(entry, environment, state)
+            write_json(state / "state.json", {entry.service.name: _describe(entry) for entry in running})
+            trouble = ""
+        except OSError as error:
+            # The disk is full, say. What runs goes on running, and the next look may find room.
+            if trouble != str(error):
+                with contextlib.suppress(OSError):
+                    print(f"cannot look after the services now: {error}", flush=True)
+            trouble = str(error)
         stop.wait(TICK)
     (state / "endpoints.json").unlink(missing_ok=True)
     for order in sorted({entry.service.order for entry in running}, reverse=True):
@@ -145,23 +155,25 @@ def _keep(entry: Running, environment: dict[str, str], state: Path) -> None:
             f"{service.name} (pid {entry.process.pid}) ended: starting it again in {entry.back_off:.1f} s",
             flush=True,
         )
-        processes.end(entry.process, grace=0)
+        processes.end(entry.process, state.parent, grace=0)
         entry.process = None
         entry.restarts += 1
         entry.not_before = now + entry.back_off
         entry.back_off = min(entry.back_off * 2, LONGEST_BACK_OFF)
     if now < entry.not_before:
         return
-    entry.child, entry.process = processes.start(
-        service.argv, {**environment, **service.environment}, state / "logs" / f"{service.name}.log"
+    entry.child, entry.process = processes.start_remembered(
+        service.argv,
+        {**environment, **service.environment},
+        state / "logs" / f"{service.name}.log",
+        state / "services" / f"{service.name}.pid",
     )
     entry.since = now
-    processes.save(entry.process, state / "services" / f"{service.name}.pid")
     print(f"{service.name}: pid {entry.process.pid}", flush=True)
 
 
 def _stop(entry: Running, state: Path) -> None:
-    processes.end(entry.process, entry.service.grace)
+    processes.end(entry.process, state.parent, entry.service.grace)
     if entry.child is not None:
         entry.child.wait(timeout=5)
     (state / "services" / f"{entry.service.name}.pid").unlink(missing_ok=True)

@@ -26,6 +26,7 @@ def run_canary(
     look_seconds: float = 0.0,
     grace_seconds: float = 0.0,
     label_grace_seconds: float = 0.0,
+    design_effect: float = 1.0,
     latency_objective_seconds: float = 0.5,
     traffic_repo: str = "",
     traffic_ref: str = "master",
@@ -54,6 +55,8 @@ def run_canary(
         look_seconds: time between looks; 0: 1 s, or 10 s where the counters come from Prometheus.
         grace_seconds: time after a weight change that is not counted; 0: 1 s, or 60 s with Prometheus.
         label_grace_seconds: the same for feedback, at least as long as labels take to arrive; 0: 2 s, or 60 s.
+        design_effect: requests that make one independent fact; 1 where requests are independent, more where
+            sessions fail as a whole: the sum of their squared sizes over the sum of their sizes.
         latency_objective_seconds: slower answers are bad ones.
         traffic_repo: Pachyderm repo of labelled rows to replay meanwhile; empty: live traffic alone.
         traffic_ref: branch or commit of that repo.
@@ -84,6 +87,7 @@ def run_canary(
         look_seconds=look_seconds,
         grace_seconds=grace_seconds,
         label_grace_seconds=label_grace_seconds,
+        design_effect=design_effect,
         latency_objective_seconds=latency_objective_seconds,
         traffic_repo=traffic_repo,
         traffic_ref=traffic_ref,

@@ -18,33 +18,6 @@ from pachyderm_sdk.api import pfs
 
 PACHD = "CHANDLERY_TEST_PACHD"
 REAL = "pachd"
-BACK_ENDS = ["embedded", "socket"]
-if os.environ.get(PACHD):
-    BACK_ENDS.append(REAL)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Enter the marks for what the embedded pachd does in its own way; see docs/embedded-pachd.md."""
-    config.addinivalue_line(
-        "markers", "differs(why): true of a real pachd, known to be otherwise in the embedded one"
-    )
-    config.addinivalue_line(
-        "markers", "only_embedded(why): a limit of the embedded pachd that a real one has not"
-    )
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests do not know their back end; a known difference is expected of the embedded ones here."""
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        if callspec is None or "connect" not in callspec.params:
-            continue
-        real = callspec.params["connect"] == REAL
-        differs, limit = item.get_closest_marker("differs"), item.get_closest_marker("only_embedded")
-        if differs and not real:
-            item.add_marker(pytest.mark.xfail(reason=differs.args[0], strict=True))
-        if limit and real:
-            item.add_marker(pytest.mark.skip(reason=limit.args[0]))
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +36,7 @@ def address(store: Path) -> Iterator[str]:
     server.stop(None).wait()
 
 
-@pytest.fixture(params=BACK_ENDS)
+@pytest.fixture(params=["embedded", "socket", pytest.param(REAL, marks=pytest.mark.real(PACHD))])
 def connect(request: pytest.FixtureRequest) -> Iterator[Callable[[], Client]]:
     """Open one more client on the back end under test; all are closed with the test."""
     opened = []

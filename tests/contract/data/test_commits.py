@@ -197,7 +197,7 @@ def test_a_commit_with_an_error_still_shows_what_it_wrote(client, master, put):
     assert listed(client, new) == ["/a", "/b"]
 
 
-@pytest.mark.differs("the embedded pachd finds the collision all the same")
+@pytest.mark.differs("embedded", "the embedded pachd finds the collision all the same")
 def test_a_name_that_sorts_between_hides_a_collision(client, master, put):
     """A collision of `/x` and `/x/y` goes unnoticed when `/x-` sorts between them."""
     new = put(master, {"/x": b"1", "/x-": b"2", "/x/y": b"3"})
@@ -300,7 +300,9 @@ def test_find_commits_tells_where_a_file_changed(client, master, put):
     assert answers[-1].commits_searched == 4
 
 
-@pytest.mark.differs("the embedded pachd compares contents and leaves out a commit that wrote the same again")
+@pytest.mark.differs(
+    "embedded", "the embedded pachd compares contents and leaves out a commit that wrote the same again"
+)
 def test_find_commits_tells_of_a_file_written_again(client, master, put):
     """FindCommits tells a commit that wrote a file, also when it wrote what was there."""
     first, second = put(master, {"/a": b"1"}), put(master, {"/a": b"1"})

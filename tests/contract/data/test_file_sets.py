@@ -123,7 +123,7 @@ def test_an_id_that_is_none_is_refused(client, master, refused):
     client.pfs.finish_commit(commit=commit(master.repo, new.id))
 
 
-@pytest.mark.only_embedded("a real pachd has these")
+@pytest.mark.differs("real", "a real pachd has these")
 def test_changes_and_shards_are_not_implemented(client, master, put, stage, refused):
     """The file set of what a commit changed (DIFF), and shards of file sets, are UNIMPLEMENTED."""
     new = put(master, {"/a": b"1"})

@@ -53,7 +53,7 @@ def test_a_path_that_ends_with_a_slash_is_refused_or_cleaned(client, master, put
     assert files(client, put(master, {"/d/": b"1"})) == ["/d"]
 
 
-@pytest.mark.only_embedded("a real pachd takes the write")
+@pytest.mark.differs("real", "a real pachd takes the write")
 def test_the_root_is_no_file(client, master, refused):
     """A file cannot be put at `/`."""
     new = client.pfs.start_commit(branch=master)

@@ -146,7 +146,7 @@ def test_a_tar_of_nothing_is_not_found(client, master, put, refused, path):
     refused(StatusCode.NOT_FOUND, lambda: client.pfs.get_file_tar(file=file(new, path)))
 
 
-@pytest.mark.only_embedded("a real pachd has these")
+@pytest.mark.differs("real", "a real pachd has these")
 @pytest.mark.parametrize(
     "call",
     [

@@ -196,7 +196,7 @@ def test_branches_joined_by_a_trigger_are_deleted_by_force(client, master, follo
     client.pfs.delete_branch(branch=master)
 
 
-@pytest.mark.only_embedded("a real pachd has triggers by time")
+@pytest.mark.differs("real", "a real pachd has triggers by time")
 def test_triggers_by_time_are_not_implemented(client, repo, master, refused):
     """A trigger by cron specification or rate limit is UNIMPLEMENTED."""
     client.pfs.create_branch(branch=master)

@@ -1,14 +1,18 @@
-"""A real MLflow server on loopback, and model packages to register with it."""
+"""An MLflow server on loopback as the platform starts it, or a real one elsewhere, and model packages to register with it."""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -67,23 +71,32 @@ class Server:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, timeout: float = 90.0) -> None:
+    def start(self, timeout: float = 240.0) -> None:
         command, environment = start_server_command(self.home, self.port)
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True
             )
+        try:
+            self._wait(timeout)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait(self, timeout: float) -> None:
+        log = self.home / "server.log"
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            assert self._process.poll() is None, (self.home / "server.log").read_text()
+            assert self._process is not None
+            assert self._process.poll() is None, log.read_text()
             try:
                 if httpx.get(f"{self.address}/health", timeout=2).status_code == 200:
                     return
             except httpx.TransportError:
                 pass
             time.sleep(0.1)
-        raise AssertionError("MLflow did not start: " + (self.home / "server.log").read_text())
+        raise AssertionError("MLflow did not start: " + log.read_text())
 
     def kill(self) -> None:
         if self._process is not None:
@@ -98,11 +111,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def session_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | str]:
+@pytest.fixture(
+    scope="session", params=["embedded", pytest.param("real", marks=pytest.mark.real(ADDRESS_VARIABLE))]
+)
+def session_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server | str]:
     """The server that most tests share, or the address of the real one."""
-    if given := os.environ.get(ADDRESS_VARIABLE):
-        yield given
+    if request.param == "real":
+        yield os.environ[ADDRESS_VARIABLE]
         return
     server = Server(tmp_path_factory.mktemp("mlflow-home"))
     server.start()
@@ -161,6 +178,39 @@ def configure(monkeypatch: pytest.MonkeyPatch, home: Path, address: str) -> None
 def model_name(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A registered model of this test alone."""
     return f"{request.node.originalname}-{time.time_ns()}"
+
+
+class Children:
+    """Starts processes that have MLflow imported already and no thread or lock of this one.
+
+    They are forked from a server process in which nothing else has ever run: a child of this process would inherit the
+    state of whatever ran in it before (gRPC's threads, say, which a fork does not copy, and their locks, which it does).
+    """
+
+    def __init__(self, context: ForkServerContext) -> None:
+        self.barrier = context.Barrier
+        self.queue = context.Queue
+        self._process = context.Process
+
+    def start(self, target: Callable[..., None], *arguments: Any) -> BaseProcess:
+        """Run `target` in a child that has the environment of this process as it is now."""
+        child = self._process(target=_run, args=(dict(os.environ), target, arguments), daemon=True)
+        child.start()
+        return child
+
+
+def _run(environment: dict[str, str], target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    target(*arguments)
+
+
+@pytest.fixture(scope="session")
+def children() -> Children:
+    """Processes of a test."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "mlflow", "chandlery.registry.register"])
+    return Children(context)
 
 
 Package = Callable[[str], Path]

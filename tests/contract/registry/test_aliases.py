@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -18,8 +17,6 @@ from chandlery.registry.register import register
 from chandlery.registry.versions import model_aliases
 
 pytestmark = pytest.mark.slow
-
-FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
@@ -97,14 +94,13 @@ def test_resolve(three: str) -> None:
     assert resolve(f"models:/{three}/3") == (three, "3")
 
 
-def test_killed_at_every_moment_and_promoted_again(three: str) -> None:
+def test_killed_at_every_moment_and_promoted_again(three: str, children: Any) -> None:
     promote(three, "1")
     promote(three, "3")
     for moment in range(20):
         rollback(three, "1")
-        child = FORK.Process(target=_promote_until, args=(three, "2", moment))
-        child.start()
-        child.join(60)
+        child = children.start(_promote_until, three, "2", moment)
+        child.join(120)
         promote(three, "2")
         found = model_aliases(three)
         assert (found["champion"], found["previous_champion"]) == ("2", "1"), moment

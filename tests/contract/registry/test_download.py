@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from chandlery.registry.aliases import promote
 from chandlery.registry.register import register
 
 pytestmark = pytest.mark.slow
-
-FORK = multiprocessing.get_context("fork")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -70,15 +67,13 @@ def test_a_missing_artifact_is_refused(store: Path, submit: Any) -> None:
         download(given.name, "1")
 
 
-def test_many_processes_download_at_once(mlflow: str, submit: Any) -> None:
+def test_many_processes_download_at_once(mlflow: str, submit: Any, children: Any) -> None:
     given = submit()
     register(given)
-    barrier, found = FORK.Barrier(4), FORK.Queue()
-    children = [FORK.Process(target=_download, args=(given.name, barrier, found)) for _ in range(4)]
-    for child in children:
-        child.start()
-    folders = {found.get(timeout=60) for _ in children}
-    for child in children:
+    barrier, found = children.barrier(4), children.queue()
+    started = [children.start(_download, given.name, barrier, found) for _ in range(4)]
+    folders = {found.get(timeout=120) for _ in started}
+    for child in started:
         child.join(30)
     assert len(folders) == 1
     assert files(Path(folders.pop())) == files(given.package)
@@ -89,7 +84,7 @@ def stored_file(store: Path, name: str, file: str) -> Path:
 
 
 def _download(name: str, barrier: Any, found: Any) -> None:
-    barrier.wait(30)
+    barrier.wait(120)
     found.put(str(download(name, "1")))
     found.close()
     found.join_thread()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chandlery.errors import NotFoundError
+from chandlery.recipe import load_snapshot
 from chandlery.registry import champion, download, version_info, versions
 from chandlery.registry import register as registration
 from chandlery.registry.client import call, open_client
@@ -21,8 +22,6 @@ from chandlery.registry.register import register
 from chandlery.registry.versions import COMPLETE, model_aliases
 
 pytestmark = pytest.mark.slow
-
-FORK = multiprocessing.get_context("fork")  # a child has MLflow imported already
 
 
 def test_all_eight_kinds_of_artifact_are_kept(mlflow: str, submit: Any, tmp_path: Path) -> None:
@@ -109,8 +108,6 @@ def test_another_model_becomes_the_challenger(mlflow: str, submit: Any) -> None:
 
 
 def test_the_run_of_the_training_is_adopted(mlflow: str, submit: Any) -> None:
-    from dataclasses import replace
-
     from chandlery.registry import tracking
 
     given = submit()
@@ -121,19 +118,16 @@ def test_the_run_of_the_training_is_adopted(mlflow: str, submit: Any) -> None:
 
 
 def test_a_run_that_the_server_does_not_know_is_replaced(mlflow: str, submit: Any) -> None:
-    from dataclasses import replace
-
     given = submit()
     given = replace(given, record=given.record.with_(mlflow_run_id="f" * 32))
     done = register(given)
     assert done.run_id not in ("", "f" * 32)
 
 
-def test_a_pending_version_is_invisible_and_is_completed(mlflow: str, submit: Any) -> None:
+def test_a_pending_version_is_invisible_and_is_completed(mlflow: str, submit: Any, children: Any) -> None:
     given = submit()
-    dead = FORK.Process(target=_register_until, args=(given, "create_model_version", 1))
-    dead.start()
-    dead.join(60)
+    dead = children.start(_register_until, sent(given), "create_model_version", 1)
+    dead.join(120)
     assert dead.exitcode == -signal.SIGKILL
     assert [info.state for info in all_versions(given.name)] == ["pending"]
     assert versions(given.name) == []
@@ -146,13 +140,14 @@ def test_a_pending_version_is_invisible_and_is_completed(mlflow: str, submit: An
     assert (download(given.name, "1") / "model.keras").is_file()
 
 
-def test_killed_at_every_moment_and_registered_again(mlflow: str, submit: Any, model_name: str) -> None:
+def test_killed_at_every_moment_and_registered_again(
+    mlflow: str, submit: Any, model_name: str, children: Any
+) -> None:
     killed = 0
     for moment in range(60):
         given = submit("a", f"{model_name}-{moment}")
-        child = FORK.Process(target=_register_until, args=(given, "", moment))
-        child.start()
-        child.join(60)
+        child = children.start(_register_until, sent(given), "", moment)
+        child.join(120)
         if child.exitcode == 0:
             break
         assert child.exitcode == -signal.SIGKILL
@@ -167,16 +162,14 @@ def test_killed_at_every_moment_and_registered_again(mlflow: str, submit: Any, m
     assert child.exitcode == 0
 
 
-def test_many_processes_register_the_same_model_at_once(mlflow: str, submit: Any) -> None:
+def test_many_processes_register_the_same_model_at_once(mlflow: str, submit: Any, children: Any) -> None:
     given = submit()
-    barrier, found = FORK.Barrier(4), FORK.Queue()
-    children = [FORK.Process(target=_register_together, args=(given, barrier, found)) for _ in range(4)]
-    for child in children:
-        child.start()
-    outcomes = [found.get(timeout=60) for _ in children]
-    for child in children:
+    barrier, found = children.barrier(4), children.queue()
+    started = [children.start(_register_together, sent(given), barrier, found) for _ in range(4)]
+    outcomes = [found.get(timeout=120) for _ in started]
+    for child in started:
         child.join(30)
-    assert [child.exitcode for child in children] == [0] * 4
+    assert [child.exitcode for child in started] == [0] * 4
     assert len({version for version, _ in outcomes}) == 1
     assert [created for _, created in outcomes].count(True) <= 1
     kept = all_versions(given.name)
@@ -195,6 +188,15 @@ def _logged_models(name: str) -> list[Any]:
     return list(client.search_logged_models([experiment], filter_string=f"name = '{name}'"))
 
 
+def sent(given: Any) -> Any:
+    """A submission as another process can receive it: a recipe is of a module that only its loader knows."""
+    return replace(given, recipe=None)
+
+
+def received(given: Any) -> Any:
+    return replace(given, recipe=load_snapshot(given.package / "recipe", given.manifest.recipe).recipe)
+
+
 def _register_until(given: Any, method: str, moment: int) -> None:
     """Register in this process and die right after the call number `moment` (of `method` only, when given)."""
     count = 0
@@ -210,11 +212,12 @@ def _register_until(given: Any, method: str, moment: int) -> None:
 
     registration.call = fatal  # type: ignore[attr-defined]
     registration.tracking.call = fatal  # type: ignore[attr-defined]
-    register(given)
+    register(received(given))
 
 
 def _register_together(given: Any, barrier: Any, found: Any) -> None:
-    barrier.wait(30)
+    given = received(given)
+    barrier.wait(120)
     done = register(given)
     found.put((done.version, done.created))
     found.close()

@@ -38,8 +38,12 @@ class ApiServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.store = store
         self.failures: list[int] = []
+        self.failure_text = "as asked for"
         self.requests: list[tuple[str, str]] = []
         self.break_watch_after = 0  # events sent before a watch is broken off; 0 for never
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away in the middle is no news; what matters, the client has seen."""
 
     def kubeconfig(self, folder: Path) -> Path:
         path = folder / "kubeconfig.yaml"
@@ -70,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append((self.command, parts.path))
         failure = self.server.failures.pop(0) if self.server.failures else 0
         if failure:
-            return self.fail(failure, "as asked for")
+            return self.fail(failure, self.server.failure_text)
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self.fail(401, "Unauthorized")
         _, group, version, scope, namespace, plural, *rest = parts.path.strip("/").split("/")
@@ -169,15 +173,7 @@ def api_server(tmp_path: Path) -> Iterator[ApiServer]:
     params=[
         "embedded",
         "kubernetes",
-        pytest.param(
-            "cluster",
-            marks=[
-                pytest.mark.network,
-                pytest.mark.skipif(
-                    not os.environ.get(CLUSTER_VARIABLE), reason=f"needs a cluster: {CLUSTER_VARIABLE}"
-                ),
-            ],
-        ),
+        pytest.param("cluster", marks=pytest.mark.real(CLUSTER_VARIABLE)),
     ]
 )
 def store(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Iterator[ResourceStore]:
@@ -187,8 +183,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Ite
         server = request.getfixturevalue("api_server")
         store = KubernetesStore(config_file=str(server.kubeconfig(tmp_path)))
     else:
-        store = KubernetesStore(config_file=os.environ[CLUSTER_VARIABLE])
-        request.getfixturevalue("cluster_namespace")
+        store = request.getfixturevalue("cluster_store")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def cluster_store(cluster_namespace: None) -> Iterator[ResourceStore]:
+    """The store of a real cluster, for tests of it alone."""
+    store = KubernetesStore(config_file=os.environ[CLUSTER_VARIABLE])
     yield store
     store.close()
 

@@ -42,6 +42,17 @@ def test_a_refusal_becomes_a_typed_error_with_its_message(remote, api_server, st
         remote.apply(trial())
 
 
+def test_a_document_that_its_schema_does_not_fit_is_the_users_mistake(remote, api_server):
+    """A document that does not fit the kind's schema is the user's mistake, though the server says 500."""
+    api_server.failures.append(500)
+    api_server.failure_text = (
+        "failed to create typed patch object (n/one; kubeflow.org/v1beta1, Kind=Trial): .spec.colour: field not"
+        " declared in schema"
+    )
+    with pytest.raises(InvalidDocumentError, match=r"\.spec\.colour"):
+        remote.apply(trial())
+
+
 def test_a_server_that_is_not_there(api_server, tmp_path: Path):
     store = KubernetesStore(config_file=str(api_server.kubeconfig(tmp_path)))
     api_server.socket.close()

@@ -18,6 +18,15 @@ def trial(namespace: str, name: str = "one", **spec):
     }
 
 
+def deployment(namespace: str, predictors: list[dict]):
+    return {
+        "apiVersion": SELDON_DEPLOYMENT.api_version,
+        "kind": "SeldonDeployment",
+        "metadata": {"name": "one", "namespace": namespace},
+        "spec": {"predictors": predictors},
+    }
+
+
 class TestApply:
     def test_a_new_document_gets_what_the_server_sets(self, store: ResourceStore, namespace: str):
         stored = store.apply(trial(namespace, retainRun=True))
@@ -108,6 +117,76 @@ class TestApply:
         with pytest.raises(ConflictError):
             store.apply(stale, force=True)
 
+    def test_a_version_that_is_gone_is_a_conflict(self, store: ResourceStore, namespace: str):
+        """What names the version of a document that is gone is a conflict and makes nothing."""
+        gone = store.apply(trial(namespace))
+        store.delete(TRIAL, "one", namespace)
+        with pytest.raises(ConflictError):
+            store.apply(gone)
+        assert store.list(TRIAL, namespace) == []
+
+    def test_each_owner_is_listed_with_its_fields(self, store: ResourceStore, namespace: str):
+        store.apply(trial(namespace), owner="first")
+        note = {**trial(namespace), "spec": {"retainRun": True}}
+        note["metadata"]["labels"] = {"a": "b"}
+        stored = store.apply(note, owner="second")
+        assert {
+            entry["manager"]: entry["fieldsV1"]
+            for entry in stored["metadata"]["managedFields"]
+            if entry["operation"] == "Apply" and entry["apiVersion"] == TRIAL.api_version
+        } == {
+            "first": {
+                "f:spec": {".": {}, "f:objective": {".": {}, "f:type": {}, "f:objectiveMetricName": {}}}
+            },
+            "second": {
+                "f:metadata": {"f:labels": {"f:a": {}}},
+                "f:spec": {".": {}, "f:retainRun": {}},
+            },
+        }
+
+    def test_in_a_kind_with_a_schema_a_map_has_no_owner_of_its_own(
+        self, store: ResourceStore, namespace: str
+    ):
+        predictors = [{"name": "a", "graph": {"name": "m"}}]
+        stored = store.apply(deployment(namespace, predictors), owner="first")
+        assert [entry["fieldsV1"] for entry in stored["metadata"]["managedFields"]] == [
+            {"f:spec": {"f:predictors": {}}}
+        ]
+
+    def test_a_map_stays_while_one_who_applied_it_does(self, store: ResourceStore, namespace: str):
+        """A map outlives its last field while an owner who applied it is left."""
+        store.apply(trial(namespace, extra={"a": 1}), owner="first")
+        other = {**trial(namespace), "spec": {"extra": {"a": 2}}}
+        store.apply(other, owner="second", force=True)
+        stored = store.apply({**other, "spec": {}}, owner="second")
+        assert not stored["spec"]["extra"]
+        assert "extra" not in store.apply(trial(namespace), owner="first")["spec"]
+
+    def test_a_list_of_maps_is_one_field_even_when_they_have_names(
+        self, store: ResourceStore, namespace: str
+    ):
+        predictors = [{"name": name, "graph": {"name": "m"}, "traffic": 50} for name in ("a", "b")]
+        store.apply(deployment(namespace, predictors), owner="first")
+        predictors[0]["traffic"], predictors[1]["traffic"] = 90, 10
+        with pytest.raises(ConflictError, match=r"first.*\.spec\.predictors"):
+            store.apply(deployment(namespace, predictors), owner="second")
+        stored = store.apply(deployment(namespace, predictors[:1]), owner="first")
+        assert [(p["name"], p["traffic"]) for p in stored["spec"]["predictors"]] == [("a", 90)]
+        assert stored["metadata"]["generation"] == 2
+
+    def test_a_map_gives_way_to_a_value_and_back(self, store: ResourceStore, namespace: str):
+        store.apply(trial(namespace, extra={"a": {"b": 1}}))
+        assert store.apply(trial(namespace, extra={"a": 1}))["spec"]["extra"] == {"a": 1}
+        assert store.apply(trial(namespace, extra={"a": {"c": 2}}))["spec"]["extra"] == {"a": {"c": 2}}
+
+    def test_empty_maps_and_lists_are_kept(self, store: ResourceStore, namespace: str):
+        stored = store.apply(trial(namespace, map={}, list=[], text=""))
+        assert (stored["spec"]["map"], stored["spec"]["list"], stored["spec"]["text"]) == ({}, [], "")
+
+    def test_a_null_is_a_field_not_given(self, store: ResourceStore, namespace: str):
+        store.apply(trial(namespace, successCondition="a"))
+        assert "successCondition" not in store.apply(trial(namespace, successCondition=None))["spec"]
+
     @pytest.mark.parametrize(
         ("change", "says"),
         [
@@ -167,6 +246,14 @@ class TestRead:
             store.apply(document)
         assert [d["metadata"]["name"] for d in store.list(TRIAL, namespace, selector)] == names
 
+    def test_list_by_a_label_that_changes(self, store: ResourceStore, namespace: str):
+        document = trial(namespace)
+        for value in ("old", "new"):
+            document["metadata"]["labels"] = {"chandlery.io/run": value}
+            store.apply(document)
+        assert store.list(TRIAL, namespace, "chandlery.io/run=old") == []
+        assert len(store.list(TRIAL, namespace, "chandlery.io/run=new")) == 1
+
     @pytest.mark.parametrize("selector", ["a b", ",", "=1", "!", "x in (1,2)", "x=1,"])
     def test_a_malformed_selector_is_refused(self, store: ResourceStore, namespace: str, selector: str):
         with pytest.raises(UserError, match="selector"):
@@ -188,6 +275,34 @@ class TestStatus:
         store.update_status({**stale, "status": {"startTime": "2026-01-01T00:00:00Z"}})
         with pytest.raises(ConflictError):
             store.update_status({**stale, "status": {"startTime": "2027-01-01T00:00:00Z"}})
+
+    def test_the_same_again_changes_nothing(self, store: ResourceStore, namespace: str):
+        store.apply(trial(namespace))
+        status = {**trial(namespace), "status": {"startTime": "2026-01-01T00:00:00Z"}}
+        first = store.update_status(status)
+        assert (
+            store.update_status(status)["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+        )
+
+    def test_it_touches_neither_labels_nor_what_is_wanted(self, store: ResourceStore, namespace: str):
+        store.apply(trial(namespace))
+        other = trial(namespace, retainRun=True)
+        other["metadata"] |= {"labels": {"a": "b"}, "annotations": {"a": "b"}}
+        after = store.update_status({**other, "status": {"startTime": "2026-01-01T00:00:00Z"}})
+        assert "labels" not in after["metadata"]
+        assert "annotations" not in after["metadata"]
+        assert "retainRun" not in after["spec"]
+
+    def test_it_survives_an_apply_by_another_owner(self, store: ResourceStore, namespace: str):
+        store.apply(trial(namespace))
+        store.update_status({**trial(namespace), "status": {"startTime": "2026-01-01T00:00:00Z"}})
+        stored = store.apply(trial(namespace, retainRun=True), owner="other", force=True)
+        assert stored["status"] == {"startTime": "2026-01-01T00:00:00Z"}
+
+    def test_it_can_be_taken_away(self, store: ResourceStore, namespace: str):
+        store.apply(trial(namespace))
+        store.update_status({**trial(namespace), "status": {"startTime": "2026-01-01T00:00:00Z"}})
+        assert "status" not in store.update_status(trial(namespace))
 
     def test_of_what_is_not_there(self, store: ResourceStore, namespace: str):
         with pytest.raises(NotFoundError):
@@ -219,6 +334,27 @@ class TestDelete:
         assert marked["metadata"]["deletionTimestamp"].endswith("Z")
         store.delete(TRIAL, "one", namespace)
         assert store.get(TRIAL, "one", namespace) == marked
+        store.apply(trial(namespace))
+        with pytest.raises(NotFoundError):
+            store.get(TRIAL, "one", namespace)
+
+    def test_marking_it_for_deletion_is_a_new_generation(self, store: ResourceStore, namespace: str):
+        held = trial(namespace)
+        held["metadata"]["finalizers"] = ["chandlery.io/clean-up"]
+        before = store.apply(held)["metadata"]
+        store.delete(TRIAL, "one", namespace)
+        marked = store.get(TRIAL, "one", namespace)["metadata"]
+        assert (before["generation"], marked["generation"]) == (1, 2)
+        assert marked["deletionGracePeriodSeconds"] == 0
+        store.apply(trial(namespace))
+
+    def test_what_is_marked_still_takes_a_status(self, store: ResourceStore, namespace: str):
+        held = trial(namespace)
+        held["metadata"]["finalizers"] = ["chandlery.io/clean-up"]
+        store.apply(held)
+        store.delete(TRIAL, "one", namespace)
+        status = {"startTime": "2026-01-01T00:00:00Z"}
+        assert store.update_status({**trial(namespace), "status": status})["status"] == status
         store.apply(trial(namespace))
         with pytest.raises(NotFoundError):
             store.get(TRIAL, "one", namespace)
@@ -264,6 +400,41 @@ class TestWatch:
         assert versions[0] > int(since)
         assert events[-1].document["status"] == {"startTime": "2026-01-01T00:00:00Z"}
 
+    def test_it_goes_on_from_the_version_of_any_event(self, store: ResourceStore, namespace: str):
+        since = store.apply(trial(namespace))["metadata"]["resourceVersion"]
+        for turn in range(3):
+            store.apply(trial(namespace, turn=turn))
+        first = next(store.watch(TRIAL, namespace, since=since, deadline=20))
+        later = store.watch(
+            TRIAL, namespace, since=first.document["metadata"]["resourceVersion"], deadline=20
+        )
+        assert [next(later).document["spec"]["turn"] for _ in range(2)] == [1, 2]
+
+    def test_a_finalizer_shows_as_a_change_before_the_end(self, store: ResourceStore, namespace: str):
+        held = trial(namespace)
+        held["metadata"]["finalizers"] = ["chandlery.io/clean-up"]
+        since = store.apply(held)["metadata"]["resourceVersion"]
+        store.delete(TRIAL, "one", namespace)
+        store.apply(trial(namespace))
+        events = store.watch(TRIAL, namespace, since=since, deadline=20)
+        marked, gone = next(events), next(events)
+        assert (marked.type, gone.type) == ("MODIFIED", "DELETED")
+        assert "deletionTimestamp" in marked.document["metadata"]
+
+    def test_it_sees_its_own_kind_and_namespace_alone(self, store: ResourceStore, namespace: str):
+        since = store.apply(trial(namespace))["metadata"]["resourceVersion"]
+        store.apply(deployment(namespace, [{"name": "a", "graph": {"name": "m"}}]))
+        store.apply(trial(namespace, "two"))
+        event = next(store.watch(TRIAL, namespace, since=since, deadline=20))
+        assert event.document["metadata"]["name"] == "two"
+
+    def test_a_change_that_changes_nothing_is_no_event(self, store: ResourceStore, namespace: str):
+        since = store.apply(trial(namespace))["metadata"]["resourceVersion"]
+        store.apply(trial(namespace))
+        store.apply(trial(namespace, "two"))
+        event = next(store.watch(TRIAL, namespace, since=since, deadline=20))
+        assert event.document["metadata"]["name"] == "two"
+
     def test_a_change_of_another_thread_arrives_at_once(self, store: ResourceStore, namespace: str):
         threading.Timer(0.3, lambda: store.apply(trial(namespace))).start()
         start = time.monotonic()
@@ -275,3 +446,19 @@ class TestWatch:
         start = time.monotonic()
         assert list(store.watch(TRIAL, namespace, deadline=0.3)) == []
         assert 0.25 < time.monotonic() - start < 5
+
+
+class TestSchema:
+    """What the real API server does by the kind's schema, and the embedded store does not."""
+
+    @pytest.mark.differs("embedded", "it has no schemas: it keeps a field that the kind does not have")
+    def test_an_unknown_field_is_refused(self, store: ResourceStore, namespace: str):
+        document = deployment(namespace, [{"name": "a", "graph": {"name": "m"}, "colour": "red"}])
+        with pytest.raises(InvalidDocumentError, match="colour"):
+            store.apply(document)
+
+    @pytest.mark.differs("embedded", "it has no schemas: it takes a value of any type")
+    def test_a_value_of_the_wrong_type_is_refused(self, store: ResourceStore, namespace: str):
+        document = deployment(namespace, [{"name": "a", "graph": {"name": "m"}, "traffic": "all"}])
+        with pytest.raises(InvalidDocumentError, match="traffic"):
+            store.apply(document)

@@ -15,6 +15,8 @@ from chandlery.embedded.experiments import run_controller
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.resources import EXPERIMENT
 
+from .backends import VARIABLE, Katib, cluster, embedded, fresh_namespace
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -40,6 +42,18 @@ def controller() -> Iterator[None]:
     stop.set()
     thread.join(30)
     assert not thread.is_alive()
+
+
+@pytest.fixture(params=["embedded", pytest.param("cluster", marks=pytest.mark.real(VARIABLE))])
+def katib(request: pytest.FixtureRequest) -> Iterator[Katib]:
+    """The Katib that a behaviour is tried on."""
+    if request.param == "cluster":
+        with cluster(fresh_namespace()) as found:
+            yield found
+        return
+    store = request.getfixturevalue("store")
+    request.getfixturevalue("controller")
+    yield embedded(store)
 
 
 @pytest.fixture
@@ -107,7 +121,7 @@ def wait_for(store: EmbeddedStore) -> Callable[..., dict[str, Any]]:
     """Returns a function that waits until an Experiment meets a condition, and returns it then."""
 
     def wait(
-        name: str = "search", until: Callable[[dict[str, Any]], Any] | None = None, seconds: float = 30
+        name: str = "search", until: Callable[[dict[str, Any]], Any] | None = None, seconds: float = 120
     ) -> dict[str, Any]:
         from chandlery.embedded.experiments.status import TERMINAL_EXPERIMENT, is_set
 

@@ -49,8 +49,8 @@ class Process:
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model package of the digits recipe with random weights.
 
-    So wide that a row alone would round otherwise than in company; at 256 units it does not, and the tests of exact
-    answers could not fail.
+    So wide that the kernels for batches round a row otherwise than alone on every processor; with 256 units they do
+    not on some, and the tests of exact answers could not fail there.
     """
     import keras
     import numpy as np

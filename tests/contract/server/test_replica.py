@@ -122,7 +122,7 @@ def test_half_a_request_does_not_stop_others(replica):
 
 
 def test_drain_finishes_what_is_in_flight(package, start):
-    replica = start(package, CHANDLERY_DRAIN_DELAY_SECONDS="1", PREDICTOR_ID="v4")
+    replica = start(package, CHANDLERY_DRAIN_DELAY_SECONDS="3", PREDICTOR_ID="v4")
     statuses, failures = [], []
     stopped = threading.Event()
 
@@ -143,7 +143,9 @@ def test_drain_finishes_what_is_in_flight(package, start):
         thread.start()
     time.sleep(0.5)
     replica.process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
+    until = time.monotonic() + 2.5
+    while replica.get("/v2/health/ready") == 200 and time.monotonic() < until:
+        time.sleep(0.05)
     assert replica.get("/v2/health/ready") == 503
     assert replica.get("/v2/health/live") == 200
     assert replica.process.wait(20) == 0

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from chandlery.embedded.gateway.envoy import find_envoy
 from chandlery.embedded.gateway.place import Address, Place, read_address
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.resources import ResourceStore
+from chandlery.serving.evidence import read_evidence
 from chandlery.serving.spec import ServingSpec, Variant
 
 HERE = Path(__file__).parent
@@ -92,6 +94,12 @@ def until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> 
         time.sleep(0.02)
 
 
+def counted(platform: Platform) -> int:
+    """Requests that the weights sent somewhere, as the gateway counted them."""
+    found = read_evidence("digits", "default", 0.25, gateway=platform.url)
+    return sum(counts.requests for counts in found.values())
+
+
 def variant(version: str, weight: int, behaviour: str = "") -> Variant:
     """A variant served by the stand-in."""
     return Variant(version, f"standin:?{behaviour}", weight)
@@ -114,6 +122,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> Iterator[Platform]:
     """A running platform; afterwards nothing of it runs."""
+    with running_platform(tmp_path, monkeypatch, kind) as made:
+        yield made
+
+
+@contextmanager
+def running_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> Iterator[Platform]:
+    """Start a platform, and stop all of it."""
     monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path))
     for name in ("CHANDLERY_GATEWAY", "CHANDLERY_PROMETHEUS", "CHANDLERY_RESOURCES"):
         monkeypatch.delenv(name, raising=False)

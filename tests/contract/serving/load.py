@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import Counter
 from types import TracebackType
@@ -11,16 +12,39 @@ from typing import Self
 import numpy as np
 
 from chandlery.errors import ChandleryError
+from chandlery.recipe import Columns
 from chandlery.serving.client import AsyncEndpoint
 
 ROWS = {"x": np.array([1])}
 
 
 class Load:
-    """Keeps `connections` requests under way until it is left; use as `with Load(...) as load`."""
+    """Keeps `connections` requests under way until it is left; use as `with Load(...) as load`.
 
-    def __init__(self, gateway: str, connections: int = 4, pause: float = 0.002) -> None:
+    Args:
+        gateway: base URL of the gateway.
+        connections: requests at once.
+        pause: seconds that each connection rests after an answer.
+        deployment: whom to ask.
+        namespace: its namespace.
+        rows: what to ask.
+        number: requests after which it ends by itself; 0: none.
+    """
+
+    def __init__(
+        self,
+        gateway: str,
+        connections: int = 4,
+        pause: float = 0.002,
+        deployment: str = "digits",
+        namespace: str = "default",
+        rows: Columns = ROWS,
+        number: int = 0,
+    ) -> None:
         self._gateway = gateway
+        self._where = namespace, deployment
+        self._rows = rows
+        self._left = number or sys.maxsize
         self._connections = connections
         self._pause = pause
         self._stop = threading.Event()
@@ -33,6 +57,10 @@ class Load:
         """Requests with a good answer so far."""
         return sum(self.routes.values())
 
+    def finish(self, seconds: float) -> None:
+        """Wait until `number` requests are answered."""
+        self._thread.join(seconds)
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -42,15 +70,18 @@ class Load:
     ) -> None:
         self._stop.set()
         self._thread.join(30)
+        if self._thread.is_alive():
+            self.failed.append("a request was never answered")
 
     async def _run(self) -> None:
-        async with AsyncEndpoint(self._gateway, "default", "digits", deadline=10) as endpoint:
+        async with AsyncEndpoint(self._gateway, *self._where, deadline=10) as endpoint:
             await asyncio.gather(*(self._ask(endpoint) for _ in range(self._connections)))
 
     async def _ask(self, endpoint: AsyncEndpoint) -> None:
-        while not self._stop.is_set():
+        while not self._stop.is_set() and self._left > 0:
+            self._left -= 1
             try:
-                answer = await endpoint.predict(ROWS)
+                answer = await endpoint.predict(self._rows)
             except ChandleryError as error:
                 self.failed.append(error.message)
             else:

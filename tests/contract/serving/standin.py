@@ -57,7 +57,7 @@ async def feedback(request: web.Request) -> web.Response:
     """Count feedback by its reward."""
     document = await request.json()
     FEEDBACK["right" if document.get("reward", 0) >= 0.5 else "wrong"] += 1
-    return web.json_response({"meta": {}})
+    return web.json_response({"meta": {"tags": {"predictor": PREDICTOR}}})
 
 
 async def prometheus(request: web.Request) -> web.Response:

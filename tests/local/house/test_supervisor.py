@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from chandlery import processes
 from chandlery.embedded.supervisor import control, daemon
 from chandlery.embedded.supervisor.services import free_port
+from tests.chaos.faults import full_disk, small_disk
 
 # A supervisor whose services are two small programs: one listens on the gateway's port, one only sleeps.
 STAND_IN = """
@@ -34,15 +36,22 @@ sys.exit(daemon.main())
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path))
+    with supervised(tmp_path, monkeypatch):
+        yield tmp_path
+
+
+@contextmanager
+def supervised(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let `control` start the supervisor with the small services, and stop it afterwards."""
+    monkeypatch.setenv("CHANDLERY_HOME", str(root))
     start = processes.start
     monkeypatch.setattr(
         control.processes,
         "start",
         lambda argv, environment, log: start([sys.executable, "-c", STAND_IN], environment, log),
     )
-    yield tmp_path
-    control.down(tmp_path)
+    yield
+    control.down(root)
 
 
 def pids(home: Path) -> dict[str, int]:
@@ -128,3 +137,24 @@ def test_a_reused_pid_is_not_the_process_it_was() -> None:
 def test_free_ports_can_be_bound() -> None:
     with socket.create_server(("127.0.0.1", free_port())) as server:
         assert server.getsockname()[1] > 0
+
+
+def test_a_full_disk_passes_and_the_supervisor_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "disk", 8) as problem:
+        if problem:
+            pytest.skip(f"no small disk can be mounted here: {problem}")
+        root = tmp_path / "disk" / "home"
+        with supervised(root, monkeypatch):
+            control.up(root)
+            before, supervisor = pids(root), processes.load(root / "platform" / "supervisor.pid")
+            with full_disk(root, 0):
+                os.kill(before["sleeper"], signal.SIGKILL)
+                time.sleep(2)
+                assert processes.alive(supervisor)
+            wait_until(lambda: ready(root) and pids(root)["sleeper"] != before["sleeper"])
+            assert processes.load(root / "platform" / "supervisor.pid") == supervisor
+            assert pids(root)["gateway"] == before["gateway"]
+            known = {path.stem: processes.load(path) for path in (root / "platform" / "services").iterdir()}
+            assert {name: one.pid for name, one in known.items() if one} == pids(root)

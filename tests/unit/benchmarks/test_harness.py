@@ -237,3 +237,20 @@ def test_every_row_can_be_found_and_its_aims_speak_of_its_figures() -> None:
         assert {aim.figure for aim in found.aims} <= {figure.name for figure in found.figures}
         for aim in found.aims:
             assert (aim.at_most is None) != (aim.at_least is None)
+
+
+def test_shares_stand_in_one_line_without_a_ratio() -> None:
+    made = [
+        Contender(n, r, fixed([v], [])) for n, r, v in (("A", OURS, 0.02), ("B", PEER, 0.5), ("C", PEER, 0.0))
+    ]
+    figures = (Figure("time", "", ratio=False),)
+    entry = measure(Row("r", "a row", lambda setting: made, figures, (Aim("time", at_most=0.05),)), 1)
+    line = table({"r": entry}).splitlines()[2]
+    assert line == "| r: time | 0.02 [0.02-0.02] | all of them | B: 0.5; C: 0 |  | <= 0.05: met |"
+
+
+def test_an_entry_from_before_a_field_is_still_told() -> None:
+    entry = measure(row(Contender("A", OURS, fixed([1.0], []))), 1)
+    for figure in entry["figures"]:
+        del figure["ratio"]
+    assert "| r: time | 1 s [1-1] |" in page({"r": entry})

@@ -90,9 +90,8 @@ def test_a_stream_that_breaks_off_leaves_nothing(
         patched.setattr(checkouts, "Reader", lambda messages: Reader([b"".join(messages)[:700]]))
         with pytest.raises(DataError):
             data.checkout("digits", "master")
-    assert [path.name for path in (home / "artifacts" / "checkouts" / "digits").iterdir()] == [
-        f".{made.commit}.lock"
-    ]
+    root = home / "artifacts" / "checkouts" / "digits"
+    assert {path.name for path in root.iterdir()} == {f".{made.commit}.lock", f".{made.commit}.use"}
     assert contents(data.checkout("digits", "master")) == contents(source)
 
 
@@ -101,7 +100,7 @@ def test_leftovers_of_a_killed_download_are_removed(made: data.Committed, home: 
     (root / f".{made.commit}.partial-1").mkdir(parents=True)
     data.checkout("digits", "master")
     assert sorted(path.name for path in root.iterdir()) == sorted(
-        [made.commit, f"{made.commit}.json", f".{made.commit}.lock"]
+        [made.commit, f"{made.commit}.json", f".{made.commit}.lock", f".{made.commit}.use"]
     )
 
 

@@ -11,7 +11,7 @@ from chandlery.embedded.deployments.counters import Counters
 from chandlery.embedded.gateway.statistics import ClusterCounts, parse_counts, parse_versions
 from chandlery.serving.evidence import Counts, count, parse_text
 
-KEY, CLUSTER = "default/digits", "default/digits/v1"
+KEY, CLUSTER = "default/digits", "default/digits/v1/0a1b2c3d"
 
 
 def counts(ok: float, bad: float = 0.0) -> ClusterCounts:
@@ -72,11 +72,11 @@ def test_a_deployment_made_anew_starts_at_zero_and_an_unknown_one_is_not_counted
 def test_envoys_words_are_read() -> None:
     text = """\
 # TYPE envoy_cluster_upstream_rq counter
-envoy_cluster_upstream_rq{envoy_response_code="200",envoy_cluster_name="default/digits/v1"} 79
-envoy_cluster_upstream_rq{envoy_response_code="503",envoy_cluster_name="default/digits/v1"} 2
-envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="default/digits/v1",le="1"} 43
-envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="default/digits/v1",le="+Inf"} 79
-envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="default/digits/v1"} 1342.94
+envoy_cluster_upstream_rq{envoy_response_code="200",envoy_cluster_name="default/digits/v1/0a1b2c3d"} 79
+envoy_cluster_upstream_rq{envoy_response_code="503",envoy_cluster_name="default/digits/v1/0a1b2c3d"} 2
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="default/digits/v1/0a1b2c3d",le="1"} 43
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="default/digits/v1/0a1b2c3d",le="+Inf"} 79
+envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="default/digits/v1/0a1b2c3d"} 1342.94
 """
     assert parse_counts(text) == {
         CLUSTER: ClusterCounts({"200": 79, "503": 2}, {"1": 43, "+Inf": 79}, 1342.94)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,16 @@ import pytest
 from chandlery.embedded.gateway import envoy
 from chandlery.embedded.gateway.__main__ import choose_kind
 from chandlery.embedded.gateway.place import Place, choose_port
-from chandlery.embedded.gateway.table import Backend, Routes, Table, read_table, write_table
+from chandlery.embedded.gateway.table import (
+    Backend,
+    Routes,
+    Table,
+    cluster_owner,
+    direct_cluster,
+    read_table,
+    weighted_cluster,
+    write_table,
+)
 from chandlery.errors import PlatformError, UserError
 
 TABLE = Table(
@@ -36,13 +46,14 @@ def test_weights_mirror_and_names() -> None:
     first, second = "/seldon/default/a.b", "/seldon/other/d"
     routes = envoy.route_configuration(TABLE)["virtual_hosts"][0]["routes"]
     weighted = [r["route"]["weighted_clusters"] for r in routes if "safe_regex" in r["match"]]
-    assert [[(c["name"], c["weight"]) for c in w["clusters"]] for w in weighted] == [
-        [("default/a~b/v1", 90), ("default/a~b/v2", 10)],
-        [("other/d/v1", 100)],
+    assert [[(cluster_owner(c["name"]), c["weight"]) for c in w["clusters"]] for w in weighted] == [
+        [(("default/a.b", "v1"), 90), (("default/a.b", "v2"), 10)],
+        [(("other/d", "v1"), 100)],
     ]
+    assert not any("." in c["name"] for w in weighted for c in w["clusters"])
     mirrors = [r["route"].get("request_mirror_policies") for r in routes if "safe_regex" in r["match"]]
     assert mirrors[0] is None
-    assert mirrors[1][0]["cluster"] == "other/d/v2"
+    assert cluster_owner(mirrors[1][0]["cluster"]) == ("other/d", "v2")
     assert mirrors[1][0]["runtime_fraction"]["default_value"]["numerator"] == 30
     sticky = [r["match"]["headers"][0]["string_match"]["exact"] for r in routes if "headers" in r["match"]]
     assert sticky == ["v1", "v2", "v1"]
@@ -63,6 +74,15 @@ def test_clusters_of_two_tables_are_joined(tmp_path: Path) -> None:
     names = [cluster["name"] for cluster in written["resources"]]
     assert len(names) == len(set(names)) == 9
     assert written["version_info"] == "3"
+
+
+def test_other_servers_are_another_cluster_so_that_no_counter_starts_again() -> None:
+    routes = TABLE.deployments[0]
+    backend = routes.backends[0]
+    fewer = replace(backend, endpoints=backend.endpoints[:1])
+    assert weighted_cluster(routes, fewer) != weighted_cluster(routes, backend)
+    assert weighted_cluster(routes, replace(backend, weight=1)) == weighted_cluster(routes, backend)
+    assert cluster_owner(direct_cluster(routes, backend)) == ("", "")
 
 
 @pytest.mark.slow

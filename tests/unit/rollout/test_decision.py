@@ -273,3 +273,18 @@ def test_guard_rails_can_be_left_out() -> None:
     policy = ReleasePolicy(guardrails=guardrails(["wrong"]), grace_seconds=0.0, label_grace_seconds=0.0)
     state, _ = look(observing(policy), Tally(requests=1900), Tally(requests=100, errors=50))
     assert not state.verdict
+
+
+def test_counts_that_come_together_are_divided_by_the_design_effect() -> None:
+    """Ten times the counts with a design effect of ten are the same evidence, on every question."""
+    once = observing(ReleasePolicy(grace_seconds=0.0, label_grace_seconds=0.0))
+    tenfold = observing(ReleasePolicy(grace_seconds=0.0, label_grace_seconds=0.0, design_effect=10.0))
+    _, _, plain = decision.look(
+        once, (good(900, 9, errors=3, slow=2), good(60, 4, errors=1, slow=1)), 1.0, "ready"
+    )
+    many = (good(9000, 90, errors=30, slow=20), good(600, 40, errors=10, slow=10))
+    _, _, told = decision.look(tenfold, many, 1.0, "ready")
+    assert told.log_promote == pytest.approx(plain.log_promote)
+    assert told.log_mismatch == pytest.approx(plain.log_mismatch)
+    assert told.log_label_mismatch == pytest.approx(plain.log_label_mismatch)
+    assert [r.log_rollback for r in told.rails] == pytest.approx([r.log_rollback for r in plain.rails])

@@ -22,6 +22,7 @@ PARAMETERS = {
     "look_seconds": 1.0,
     "grace_seconds": 1.0,
     "label_grace_seconds": 1.0,
+    "design_effect": 1.0,
 }
 
 
@@ -43,6 +44,9 @@ PARAMETERS = {
         ({"rails": ["wrong", "wrong"]}, "each once"),
         ({"deadline_seconds": 0.0}, "positive"),
         ({"look_seconds": 0.0}, "positive"),
+        ({"design_effect": 0.5}, "design effect"),
+        ({"design_effect": float("nan")}, "design effect"),
+        ({"design_effect": float("inf")}, "design effect"),
     ],
 )
 def test_bad_policies_are_refused(change: dict, says: str) -> None:
@@ -84,3 +88,9 @@ def test_the_pace_suits_the_source_of_the_counters(
     monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path))
     monkeypatch.setenv("CHANDLERY_PROMETHEUS", prometheus)
     assert pace_of(*asked) == Pace(*pace)
+
+
+def test_a_policy_from_before_the_design_effect_takes_requests_as_independent() -> None:
+    document = ReleasePolicy().to_json()
+    del document["design_effect"]
+    assert ReleasePolicy.from_json(document).design_effect == 1.0

@@ -146,13 +146,23 @@ def test_an_impossible_space_is_refused(make_recipe, space, says):
         ({"max_trials": 0}, "maxTrialCount"),
         ({"parallel_trials": 0}, "parallelTrialCount"),
         ({"max_failed_trials": -1}, "maxFailedTrialCount"),
-        ({"algorithm": "grid"}, "grid needs a step"),
+        ({"algorithm": "grid", "max_trials": 1}, "grid needs a step"),
         ({"algorithm": "cmaes"}, "cmaes needs"),
     ],
 )
 def test_impossible_counts_and_algorithms_are_refused(make_recipe, changes, says):
     with pytest.raises(InvalidDocumentError, match=says):
         build(make_recipe(), **changes)
+
+
+def test_a_grid_has_no_more_trials_than_points(make_recipe):
+    """Katib fails a grid search of more; here the builder asks for no more, and a document that does is refused."""
+    space = '(Parameter("x", "double", minimum=0, maximum=0.3, step=0.1), Parameter("y", "int", minimum=1, maximum=2))'
+    document = build(make_recipe(space=space), algorithm="grid", max_trials=50, parallel_trials=20)
+    assert (document["spec"]["maxTrialCount"], document["spec"]["parallelTrialCount"]) == (8, 8)
+    document["spec"]["maxTrialCount"] = 9
+    with pytest.raises(InvalidDocumentError, match="9 > 8 points"):
+        check_experiment(document)
 
 
 def test_an_unknown_preset_lists_those_that_are(make_recipe):

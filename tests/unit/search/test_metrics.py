@@ -102,3 +102,18 @@ class TestMedian:
         finished = [self.trial(0.2), self.trial(0.2), self.trial()]
         assert median_rules(finished, MAXIMISE, {}) == []
         assert median_rules(finished, MAXIMISE, {"min_trials_required": "2"}) != []
+
+
+@given(
+    st.lists(st.integers(0, 9), max_size=8),
+    st.integers(0, 9),
+    st.integers(1, 5),
+    st.sampled_from([MAXIMISE, MINIMISE]),
+)
+def test_the_report_at_start_step_decides_as_in_katibs_collector(values, mean, start_step, objective):
+    """Katib looks at a rule once, at its start step; the best value so far can only have become better later."""
+    worse, best = (int.__lt__, max) if objective is MAXIMISE else (int.__gt__, min)
+    stops = len(values) >= start_step and worse(best(values[:start_step]), mean)
+    rule = Rule("accuracy", mean, "less" if objective is MAXIMISE else "greater", start_step)
+    cut = stopped_at([Reading("accuracy", str(value)) for value in values], [rule], objective)
+    assert cut == (start_step if stops else None)

@@ -131,9 +131,19 @@ def test_a_grid_holds_both_ends():
         ("random", {"sigma": "1"}, "random_state"),
         ("tpe", {"gamma": "much"}, "much"),
         ("grid", {"random_state": "x"}, "'x'"),
+        ("random", {"random_state": "-1"}, "use a whole number from 0"),
+        ("tpe", {"random_state": "1.5"}, "use a whole number from 0"),
+        ("tpe", {"gamma": "1"}, "use a number between 0 and 1"),
+        ("tpe", {"gamma": "0"}, "use a number between 0 and 1"),
+        ("tpe", {"prior_weight": "0"}, "use a number above 0"),
+        ("tpe", {"n_EI_candidates": "0"}, "use a whole number of at least 1"),
+        ("tpe", {"n_EI_candidates": "inf"}, "use a whole number of at least 1"),
+        ("multivariate-tpe", {"n_startup_trials": "nan"}, "use a whole number of at least 0"),
+        ("cmaes", {"sigma": "0"}, "use a number above 0"),
+        ("cmaes", {"restart_strategy": "ipop"}, "valid here: none"),
     ],
 )
-def test_what_is_not_known_here(algorithm, changes, says):
+def test_a_setting_that_is_not_known_or_out_of_its_range(algorithm, changes, says):
     with pytest.raises(InvalidDocumentError) as caught:
         make_suggester(experiment(algorithm, RANGES, **changes))
     assert says in str(caught.value)

@@ -38,7 +38,6 @@ def serve(model, scenario, **options):
 
     async def main():
         batcher = Batcher(model, **settings)
-        batcher.start()
         try:
             return await scenario(batcher)
         finally:
@@ -140,7 +139,6 @@ def test_whoever_waits_at_the_stop_is_refused():
 
     async def main():
         batcher = Batcher(model, 4, 0.0, 100, 5.0)
-        batcher.start()
         model.gate.clear()
         running, waiting = ask(batcher, 1), None
         await settle()
@@ -166,3 +164,29 @@ def test_answer_of_another_length_is_our_fault():
 
     (error,) = serve(Short(), scenario)
     assert error.status == 500
+
+
+def test_a_quick_model_is_called_without_a_change_of_threads_and_a_slow_one_beside_the_event_loop():
+    threads: list[str] = []
+    pause = 0.0
+
+    def model(rows):
+        threads.append(threading.current_thread().name)
+        time.sleep(pause)
+        return {"y": rows["x"]}
+
+    model.gate = threading.Event()
+
+    async def scenario(batcher):
+        nonlocal pause
+        for _ in range(40):
+            await ask(batcher, 1)
+        quick = threads[1:]  # one of 40 may be held up by a busy machine, hardly all
+        pause = 0.1
+        for _ in range(3):
+            await ask(batcher, 1)
+        return quick
+
+    assert threading.current_thread().name in serve(model, scenario)
+    assert threads[0].startswith("model")  # it may be slow: nothing is known of it yet
+    assert threads[-1].startswith("model")

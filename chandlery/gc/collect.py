@@ -1,0 +1,138 @@
+"""The collection: read what points to what, list what may go, take each thing away under its lock, delete."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chandlery import leases, platform, processes
+from chandlery.errors import ConflictError
+from chandlery.gc.candidate import Candidate, measured
+from chandlery.gc.kinds.checkouts import checkout_candidates
+from chandlery.gc.kinds.checkpoints import checkpoint_candidates
+from chandlery.gc.kinds.chunks import chunk_candidates
+from chandlery.gc.kinds.models import model_candidates
+from chandlery.gc.kinds.runs import run_candidates
+from chandlery.gc.kinds.searches import trial_candidates
+from chandlery.gc.kinds.servers import server_candidates
+from chandlery.gc.kinds.steps import step_candidates
+from chandlery.gc.look import Look
+from chandlery.gc.policy import Policy
+from chandlery.gc.references import read_references
+from chandlery.gc.trash import Trash
+from chandlery.runner.launch import only_run
+from chandlery.runner.record import all_runs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was freed, or would be.
+
+    Attributes:
+        freed: the things, with their sizes.
+        left: what was left alone, and why.
+    """
+
+    freed: tuple[Candidate, ...]
+    left: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all of them together."""
+        return sum(candidate.bytes for candidate in self.freed)
+
+
+def collect(policy: Policy, *, dry_run: bool = False) -> Outcome:
+    """Free what nothing needs any more in this home.
+
+    It may be killed at any moment: what it had taken away is deleted by the next one.
+
+    Args:
+        policy: what may go.
+        dry_run: free nothing; the outcome says what would be freed.
+
+    Raises:
+        ConflictError: another collection is in progress in this home.
+    """
+    home = platform.home()
+    if not home.is_dir():
+        return Outcome((), ())
+    with _only_collection(home):
+        # Before the runs are locked: systems may take their time to answer. What comes into being meanwhile is newer than
+        # `policy.now`, so nothing of it is old enough to go.
+        references = read_references()
+        artifacts = platform.endpoints().artifacts
+        local = None if "://" in artifacts else Path(artifacts)
+        trash = Trash([*([local] if local and local.is_dir() else []), home])
+        with ExitStack() as stack:
+            running = not _enter(stack, home)
+            look = Look(home, local, policy, references, running, [*references.silent])
+            candidates = tuple(measured(filter(look.is_free, _list(look, trash))))
+            if dry_run:
+                return Outcome(candidates, tuple(look.left))
+            freed = tuple(candidate for candidate in candidates if _take(candidate, trash, look))
+        trash.empty()
+        return Outcome(freed, tuple(look.left))
+
+
+def _list(look: Look, trash: Trash) -> Iterator[Candidate]:
+    yield from trash.leftovers()
+    runs = run_candidates(look)
+    yield from runs
+    yield from step_candidates(look, runs)
+    yield from checkout_candidates(look)
+    yield from model_candidates(look)
+    yield from checkpoint_candidates(look)
+    yield from trial_candidates(look)
+    yield from server_candidates(look)
+    yield from chunk_candidates()
+
+
+def _take(candidate: Candidate, trash: Trash, look: Look) -> bool:
+    if candidate.collect:
+        return candidate.collect()
+    try:
+        if candidate.may_go and not candidate.may_go():
+            return False
+        if candidate.leased is None:
+            _throw(candidate, trash)
+            return True
+        with leases.alone(candidate.leased) as alone:
+            # Somebody may have come, used it and gone since it was listed.
+            if alone and look.policy.old(leases.last_used(candidate.leased)):
+                _throw(candidate, trash)
+                return True
+        return False
+    except OSError as error:
+        look.left.append(f"{candidate.kind} {candidate.name}: {error}")
+        return False
+
+
+def _throw(candidate: Candidate, trash: Trash) -> None:
+    for path in candidate.paths:
+        trash.throw(path)
+
+
+def _enter(stack: ExitStack, home: Path) -> bool:
+    """Hold the lock of the runs until the stack is left; False when a run is in progress."""
+    try:
+        stack.enter_context(only_run(home))
+    except ConflictError:
+        return False
+    # A command that was killed leaves its run to end by itself a moment later, without the lock.
+    return not any(processes.alive(record.process) for record in all_runs(home))
+
+
+@contextmanager
+def _only_collection(home: Path) -> Iterator[None]:
+    with open(home / "gc.lock", "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(
+                f"another collection is in progress in {home}", "let it finish, then run again"
+            ) from None
+        yield

@@ -1,0 +1,100 @@
+"""Results of steps: entries of the cache of pure steps, and the outputs that steps wrote.
+
+The entries are `<home>/cache/<digest of the code>/*.json`, the outputs `<home>/artifacts/kfp/<pipeline>-<time>`. Both are
+protected by the lock of the runs, which the collection holds. Outputs stay as long as an entry, a run, a deployment or a
+running Experiment names them; an entry stays as long as it is used. When it was read last is the access time that the file
+system keeps.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from chandlery.gc.candidate import Candidate, newest
+from chandlery.gc.look import Look
+from chandlery.gc.references import read_json, texts
+from chandlery.runner.record import runs_root
+
+_MARK = "__kfp_artifact__"  # kfp.local's mark of an artifact among the outputs of an entry
+
+
+def step_candidates(look: Look, gone: Iterable[Candidate]) -> list[Candidate]:
+    """Return the entries and outputs that may go.
+
+    Args:
+        look: the look at the home.
+        gone: the runs that go.
+    """
+    if look.running:
+        return []
+    entries, named = _entries(look)
+    outputs = list(_outputs(look, named, {path for run in gone for path in run.paths}))
+    return [*entries, *outputs]
+
+
+def _entries(look: Look) -> tuple[list[Candidate], list[str]]:
+    """Return the entries that may go, and every text in those that stay."""
+    found: list[Candidate] = []
+    named: list[str] = []
+    for path in sorted((look.home / "cache").glob("*/*")):
+        if path.parent.name == "models" or not path.is_file():
+            continue
+        name = f"{path.parent.name}/{path.name}"
+        used, document = _read(path)
+        if path.suffix != ".json":
+            if look.policy.old(used):
+                found.append(Candidate("cache", name, "it was never finished", (path,)))
+        elif not isinstance(document, dict) or not _whole(document):
+            found.append(Candidate("cache", name, "what it promises is not there any more", (path,)))
+        elif look.policy.old(used):
+            found.append(Candidate("cache", name, "it was not used for so long", (path,)))
+        else:
+            named.extend(texts(document))
+    return found, named
+
+
+def _outputs(look: Look, named: list[str], gone: set[Path]) -> Iterator[Candidate]:
+    root = look.home / "artifacts" / "kfp"
+    if not root.is_dir():
+        return
+    mentions = look.references.mentions()
+    if mentions is None:
+        look.left.append("step outputs: the custom resources do not say which of them they use")
+        return
+    kept = {
+        name
+        for text in (*named, *mentions, *_of_runs(look, gone))
+        for part in text.split(f"{root}/")[1:]
+        if (name := part.partition("/")[0])
+    }
+    for path in sorted(root.iterdir()):
+        if path.name not in kept and path.is_dir() and look.policy.old(newest(path)):
+            yield Candidate("outputs", path.name, "no run, cached result or deployment names them", (path,))
+
+
+def _of_runs(look: Look, gone: set[Path]) -> Iterator[str]:
+    roots = [runs_root(look.home), *([look.artifacts / "runs"] if look.artifacts else [])]
+    for root in roots:
+        for path in root.glob("*/*.json"):
+            if path.parent not in gone:
+                yield from texts(read_json(path))
+
+
+def _read(path: Path) -> tuple[float, Any]:
+    """Return when an entry was last used, and what it holds; reading it here is no use of it."""
+    status = path.stat()
+    document = read_json(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return max(status.st_atime, status.st_mtime), document
+
+
+def _whole(document: Any) -> bool:
+    if isinstance(document, dict):
+        uri = str(document.get("uri") or "") if document.get(_MARK) else ""
+        if uri and "://" not in uri and not os.path.exists(uri):
+            return False
+        return all(_whole(value) for value in document.values())
+    return not isinstance(document, list) or all(_whole(value) for value in document)
