@@ -15,13 +15,15 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tarfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -30,6 +32,7 @@ from chandlery.data import names
 from chandlery.data.client import connect
 from chandlery.data.errors import translated
 from chandlery.data.references import Pinned, listed, resolve
+from chandlery.data.tar import Reader
 from chandlery.errors import DataError, DeadlineError, NotFoundError
 from chandlery.files import write_json
 from chandlery.progress import report
@@ -37,11 +40,11 @@ from chandlery.progress import report
 if TYPE_CHECKING:
     from pachyderm_sdk import Client
 
-BLOCK = 1 << 20  # bytes copied at a time
+BLOCK = 1 << 20  # bytes; larger pieces are hashed in a thread of their own
 READ_ONLY = 0o444  # files of the cache are shared through hard links
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stored:
     """One file of a checkout: what it was when it was written.
 
@@ -54,6 +57,10 @@ class Stored:
     size: int
     sha256: str
     modified: int
+
+    def document(self) -> dict[str, int | str]:
+        """Return the fields by name."""
+        return {"size": self.size, "sha256": self.sha256, "modified": self.modified}
 
 
 @dataclass(frozen=True)
@@ -145,17 +152,17 @@ def link(found: Checkout, target: Path) -> None:
         with _disk(target):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
+            folders: set[str] = set()
             for path in found.files:
-                copy = partial / path
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                _link(found.folder / path, copy)
+                _make_parent(partial, path, folders)
+                _link(f"{found.folder}/{path}", f"{partial}/{path}")
             shutil.rmtree(target, ignore_errors=True)
             os.replace(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _link(source: Path, copy: Path) -> None:
+def _link(source: str, copy: str) -> None:
     try:
         os.link(source, copy)
     except OSError as error:
@@ -174,15 +181,15 @@ def _read(root: Path, key: str, pinned: Pinned) -> Checkout | None:
         return None
     found = Checkout(pinned, folder, {path: Stored(**file) for path, file in written["files"].items()})
     for path, file in found.files.items():
-        if not _intact(folder / path, file):
-            report("data.damaged", f"{folder / path} is not what was checked out: fetching {pinned} again")
+        if not _intact(f"{folder}/{path}", file):
+            report("data.damaged", f"{folder}/{path} is not what was checked out: fetching {pinned} again")
             return None
     return found
 
 
-def _intact(path: Path, file: Stored) -> bool:
+def _intact(path: str, file: Stored) -> bool:
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return False
     if status.st_size != file.size:
@@ -190,8 +197,8 @@ def _intact(path: Path, file: Stored) -> bool:
     return status.st_mtime_ns == file.modified or _sha256(path) == file.sha256
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -213,7 +220,7 @@ def _download(client: Client, pinned: Pinned, source: str, root: Path, key: str)
                 f"{pinned}:{source}: got {found.bytes} of {expected} bytes", "the connection broke: run again"
             )
         with _disk(root):
-            document = {"schema_version": 1, "files": {path: asdict(file) for path, file in files.items()}}
+            document = {"schema_version": 1, "files": {path: file.document() for path, file in files.items()}}
             write_json(root / f"{key}.json", document, indent=None)
             shutil.rmtree(root / key, ignore_errors=True)  # a damaged one
             os.replace(partial, root / key)
@@ -243,31 +250,35 @@ def _unpack(client: Client, pinned: Pinned, source: str, folder: Path) -> dict[s
     from pachyderm_sdk.api import pfs
 
     files: dict[str, Stored] = {}
+    folders: set[str] = set()
     told, size = time.monotonic(), 0
-    with translated(f"read {pinned}:{source}"):
+    with translated(f"read {pinned}:{source}"), ThreadPoolExecutor(1) as pool:
         # One stream for all files: a call for each costs milliseconds, and datasets have many small files.
         stream = client.pfs.get_file_tar(
             file=pfs.File(commit=pinned.message(), path=source.rstrip("/") or "/")
         )
-        reader: Any = _Stream(stream)
-        with tarfile.open(fileobj=reader, mode="r|", bufsize=BLOCK) as archive:
-            for member in archive:
-                if not member.isfile():
-                    continue
-                path = names.decode(_below(source, "/" + member.name.lstrip("/")))
-                if path in files or not _inside(path):
-                    raise DataError(
-                        f"{pinned}: {member.name!r} cannot be written as a file of its own",
-                        "another tool wrote names that differ only in their encoding: rename one",
-                    )
-                content = archive.extractfile(member)
-                assert content is not None  # a regular file has content
-                files[path] = _store(content, folder / path)
-                size += files[path].size
-                if time.monotonic() - told > 5:
-                    told = time.monotonic()
-                    report("data.progress", f"{len(files)} files, {size / 2**20:.0f} MiB read")
+        reader = Reader(message.value for message in stream)
+        for name, _ in reader.files():
+            path = names.decode(_below(source, "/" + name.lstrip("/")))
+            if path in files or not _inside(path):
+                raise DataError(
+                    f"{pinned}: {name!r} cannot be written as a file of its own",
+                    "another tool wrote names that differ only in their encoding: rename one",
+                )
+            _make_parent(folder, path, folders)
+            files[path] = _store(reader.content(), f"{folder}/{path}", pool)
+            size += files[path].size
+            if time.monotonic() - told > 5:
+                told = time.monotonic()
+                report("data.progress", f"{len(files)} files, {size / 2**20:.0f} MiB read")
     return files
+
+
+def _make_parent(root: Path, path: str, made: set[str]) -> None:
+    parent = path.rpartition("/")[0]
+    if parent not in made:
+        os.makedirs(f"{root}/{parent}", exist_ok=True)
+        made.add(parent)
 
 
 def _below(source: str, path: str) -> str:
@@ -276,42 +287,34 @@ def _below(source: str, path: str) -> str:
     return path.removeprefix(source)
 
 
-def _store(content: Any, target: Path) -> Stored:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _store(content: Iterator[memoryview], target: str, pool: ThreadPoolExecutor) -> Stored:
     digest, size = hashlib.sha256(), 0
-    with target.open("wb", buffering=0) as out:
-        while block := content.read(BLOCK):
-            digest.update(block)
-            out.write(block)
-            size += len(block)
-        os.fchmod(out.fileno(), READ_ONLY)
-    return Stored(size, digest.hexdigest(), target.stat().st_mtime_ns)
+    hashing: Future[None] | None = None
+    out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, READ_ONLY)
+    try:
+        for piece in content:
+            size += len(piece)
+            if hashing is not None:
+                hashing.result()
+                hashing = None
+            if len(piece) < BLOCK:
+                digest.update(piece)
+            else:
+                hashing = pool.submit(digest.update, piece)  # beside writing this piece, and reading the next
+            while piece:
+                piece = piece[os.write(out, piece) :]
+        if hashing is not None:
+            hashing.result()
+        status = os.fstat(out)
+        if stat.S_IMODE(status.st_mode) != READ_ONLY:  # for its umask
+            os.fchmod(out, READ_ONLY)
+    finally:
+        os.close(out)
+    return Stored(size, digest.hexdigest(), status.st_mtime_ns)
 
 
 def _inside(path: str) -> bool:
     return not any(element in ("", ".", "..") for element in path.split("/"))
-
-
-class _Stream:
-    """A stream of messages as a file to read from; at most one message and one block are held."""
-
-    def __init__(self, messages: Iterator[Any]) -> None:
-        self._messages = messages
-        self._rest = memoryview(b"")
-
-    def read(self, size: int) -> bytes:
-        parts = []
-        while size > 0:
-            if not self._rest:
-                message = next(self._messages, None)
-                if message is None:
-                    break
-                self._rest = memoryview(message.value)
-                continue
-            parts.append(self._rest[:size])
-            self._rest = self._rest[size:]
-            size -= len(parts[-1])
-        return b"".join(parts)
 
 
 @contextmanager

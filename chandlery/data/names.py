@@ -16,6 +16,9 @@ REFUSED = "*?[]{}!()@+^"
 _PLAIN = frozenset(
     code for code in range(0x20, 0x7F) if chr(code) not in REFUSED and chr(code) not in ("%", "\\")
 )
+_AS_IT_IS = re.compile("[{}]*".format(re.escape("".join(map(chr, sorted(_PLAIN))))))
+# Elements between slashes, none of them empty, `.` or `..`.
+_IS_PATH = re.compile(r"(?!\.{1,2}(?:/|\Z))[^/\0]+(?:/(?!\.{1,2}(?:/|\Z))[^/\0]+)*")
 _ESCAPE = re.compile(r"%([0-9A-F]{2})")
 
 
@@ -28,7 +31,7 @@ def encode(path: str) -> str:
     Raises:
         UserError: the path has an empty element, `.` or `..`, which no encoding can bring back to a file system.
     """
-    if any(element in ("", ".", "..") for element in path.split("/")) or "\0" in path:
+    if not _IS_PATH.fullmatch(path):
         raise UserError(
             f"path {path!r}: empty, '.' and '..' elements cannot be stored", "rename it at the source"
         )
@@ -65,5 +68,7 @@ def folder(path: str) -> str:
 
 
 def _encode(path: str) -> str:
+    if _AS_IT_IS.fullmatch(path):
+        return path
     # `os.fsencode` keeps names that are not valid UTF-8, which Linux allows.
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in os.fsencode(path))

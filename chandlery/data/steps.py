@@ -14,6 +14,7 @@ from chandlery.data.quality_report import failed_report, quality_report
 from chandlery.data.references import branch_of, resolve
 from chandlery.data.uploads import Committed, commit
 from chandlery.errors import RecipeError, UserError, ValidationFailedError
+from chandlery.lean import load_pachyderm
 from chandlery.progress import report as tell
 from chandlery.recipe import guarded, load_recipe
 
@@ -22,6 +23,7 @@ def commit_dataset(
     source: str, repo: str, branch: str, path: str, message: str, force: bool, timeout_seconds: int
 ) -> Committed:
     """Commit a source to a folder of a branch; see `chandlery.data.commit`."""
+    load_pachyderm()
     return commit(source, repo, branch, path, message, force, float(timeout_seconds))
 
 
@@ -40,6 +42,7 @@ def checkout_dataset(
     Returns:
         commit id, number of files, bytes.
     """
+    load_pachyderm()
     found = fetch(repo, ref, path, float(timeout_seconds))
     link(found, Path(dataset.path))
     record = provenance.current().with_(
@@ -63,6 +66,7 @@ def resolve_inputs(repo: str, ref: str, model_name: str, timeout_seconds: int) -
     Returns:
         commit id; version of the champion, empty when there is none or no model was named.
     """
+    load_pachyderm()
     with connect() as client:
         pinned = resolve(client, repo, ref, float(timeout_seconds))
     version = ""

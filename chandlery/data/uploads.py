@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -15,6 +15,7 @@ from chandlery.data.client import connect
 from chandlery.data.commits import DEFAULT_TIMEOUT, Writing, settled_head, writing
 from chandlery.data.errors import translated
 from chandlery.data.references import branch_message, repo_message
+from chandlery.data.remembered import MOST_FILES, Content, Files, Known, content_of, recall, remember
 from chandlery.data.sources import Entry, Source, open_source
 from chandlery.data.sources.local import changed
 from chandlery.errors import UserError
@@ -58,19 +59,22 @@ class Tally:
         size: bytes read.
         content: digest over names, sizes and contents.
         versions: digest over names, sizes and versions; None as soon as one file has no version.
+        known: the files themselves, as long as they are few enough to be remembered.
     """
 
     files: int = 0
     size: int = 0
-    content: hashlib._Hash = field(default_factory=hashlib.sha256)
+    content: Content = field(default_factory=Content)
     versions: hashlib._Hash | None = field(default_factory=hashlib.sha256)
+    known: Files = field(default_factory=dict)
 
     def add(self, entry: Entry, size: int, digest: bytes) -> None:
         """Count one file."""
-        path = names.encode(entry.path).encode()
         self.files += 1
         self.size += size
-        self.content.update(b"%s\0%d\0%s" % (path, size, digest))
+        self.content.add(entry.path, size, digest)
+        if self.files <= MOST_FILES + 1:
+            self.known[entry.path] = Known(size, digest, entry.stamp)
         self.list(entry)
 
     def list(self, entry: Entry) -> None:
@@ -122,19 +126,20 @@ def commit(
     opened = open_source(source)
     target = names.folder(path)
     repo_message(repo), branch_message(repo, branch)
+    remembered = recall(opened.name)
     with connect(timeout) as client:
-        known, before = _compare(client, opened, repo, branch, target, timeout, force)
+        known, before = _compare(client, opened, remembered, repo, branch, target, timeout, force)
         if known is not None:
             report("data.unchanged", f"{repo}@{branch}: {source} is unchanged, {known.commit} holds it")
             return known
         where = f"{source} to {repo}@{branch}:{target}"
         tally = Tally()
         with writing(client, repo, branch, record or provenance.current(), message, timeout) as work:
-            requests = _Requests(work, opened, target, tally)
+            requests = _Requests(work, opened, target, tally, _base(work.parent, target, remembered))
             requests.send(client, f"commit {where}")
-            if before and tally.content.hexdigest() != before:
-                raise changed(opened.name)
             content = tally.content.hexdigest()
+            if before and content != before:
+                raise changed(opened.name)
             work.description = lease.describe(
                 provenance.read_description(work.description),
                 message,
@@ -145,8 +150,9 @@ def commit(
                 files=tally.files,
                 bytes=tally.size,
             )
-            if not force and _same(client, work, target):
+            if not force and requests.same(client):
                 work.drop()
+        remember(opened.name, tally.known)
         parent = work.parent
         head = parent.commit.id if work.dropped and parent else work.commit.id
         report(
@@ -163,12 +169,17 @@ def commit(
 
 
 class _Requests:
-    """The one stream of a commit: delete the folder, then add file by file."""
+    """The one stream of a commit.
 
-    def __init__(self, work: Writing, source: Source, target: str, tally: Tally) -> None:
-        self._work, self._source, self._target, self._tally = work, source, target, tally
+    On nothing that is known it deletes the folder and adds file by file; on a `base`, the files that the folder holds
+    in the parent commit, it replaces those that are not as they were, and deletes those that are gone.
+    """
+
+    def __init__(self, work: Writing, source: Source, target: str, tally: Tally, base: Files) -> None:
+        self._work, self._source, self._target, self._tally, self._base = work, source, target, tally, base
         self._error: BaseException | None = None
         self._told = time.monotonic()
+        self._differs = False  # from `base`
 
     def send(self, client: Client, action: str) -> None:
         """Send the stream; raise what went wrong at the source rather than what grpc makes of it."""
@@ -179,6 +190,10 @@ class _Requests:
             if self._error is not None:
                 raise self._error from None
             raise
+
+    def same(self, client: Client) -> bool:
+        """Tell, once all is sent, whether the folder holds what it holds in the parent commit."""
+        return not self._differs if self._base else _same(client, self._work, self._target)
 
     def _guarded(self) -> Iterator[pfs.ModifyFileRequest]:
         # grpc reads the stream in a thread of its own and hides what that raises behind code UNKNOWN.
@@ -194,24 +209,45 @@ class _Requests:
         from pachyderm_sdk.api import pfs
 
         yield pfs.ModifyFileRequest(set_commit=self._work.commit)
-        yield pfs.ModifyFileRequest(delete_file=pfs.DeleteFile(path=self._target))
-        if self._target != "/":  # a file may stand where the folder is to be
-            yield pfs.ModifyFileRequest(delete_file=pfs.DeleteFile(path=self._target.rstrip("/")))
+        left = dict(self._base)
+        if not self._base:
+            yield pfs.ModifyFileRequest(delete_file=pfs.DeleteFile(path=self._target))
+            if self._target != "/":  # a file may stand where the folder is to be
+                yield pfs.ModifyFileRequest(delete_file=pfs.DeleteFile(path=self._target.rstrip("/")))
         for entry in self._source.entries():
-            path = self._target + names.encode(entry.path)
-            digest, size = hashlib.sha256(), 0
-            for chunk in entry.read():
-                size += len(chunk)
-                digest.update(chunk)
-                yield pfs.ModifyFileRequest(add_file=pfs.AddFile(path=path, raw=chunk))
-                self._tell(size)
-            if not size:
-                yield pfs.ModifyFileRequest(add_file=pfs.AddFile(path=path, raw=b""))
-            if entry.size not in (-1, size):
-                raise changed(f"{self._source.name} ({entry.path}: {size} of {entry.size} bytes)")
-            self._tally.add(entry, size, digest.digest())
+            before = left.pop(entry.path, None)
+            if before is not None and _unchanged(entry, before):
+                self._tally.add(entry, before.size, before.sha256)
+                self._tell(0)
+                continue
+            if before is not None:
+                path = self._target + names.encode(entry.path)
+                yield pfs.ModifyFileRequest(delete_file=pfs.DeleteFile(path=path))
+            size, digest = yield from self._add(entry)
+            if before is None or (size, digest) != (before.size, before.sha256):
+                self._differs = True
+        for path in left:
+            self._differs = True
+            yield pfs.ModifyFileRequest(delete_file=pfs.DeleteFile(path=self._target + names.encode(path)))
         if not self._tally.files:
             raise _empty(self._source)
+
+    def _add(self, entry: Entry) -> Generator[pfs.ModifyFileRequest, None, tuple[int, bytes]]:
+        from chandlery.data.adding import AddFile
+
+        path = self._target + names.encode(entry.path)
+        digest, size = hashlib.sha256(), 0
+        for chunk in entry.read():
+            size += len(chunk)
+            digest.update(chunk)
+            yield AddFile(path, chunk)
+            self._tell(size)
+        if not size:
+            yield AddFile(path, b"")
+        if entry.size not in (-1, size):
+            raise changed(f"{self._source.name} ({entry.path}: {size} of {entry.size} bytes)")
+        self._tally.add(entry, size, digest.digest())
+        return size, digest.digest()
 
     def _tell(self, size: int) -> None:
         self._work.check_deadline()
@@ -222,38 +258,87 @@ class _Requests:
             report("data.progress", f"{tally.files} files, {(tally.size + size) / 2**20:.0f} MiB written")
 
 
+def _unchanged(entry: Entry, before: Known | None) -> bool:
+    return (
+        before is not None and entry.stamp != "" and (entry.size, entry.stamp) == (before.size, before.stamp)
+    )
+
+
+def _base(parent: pfs.CommitInfo | None, target: str, remembered: Files) -> Files:
+    # What is remembered counts only if the parent says, by its digest, that the folder holds exactly that.
+    if parent is None or parent.error or not remembered:
+        return {}
+    said = lease.fields(parent.description)
+    same = said.get("path") == target and said.get("content") == content_of(remembered)
+    return remembered if same else {}
+
+
 def _compare(
-    client: Client, source: Source, repo: str, branch: str, target: str, timeout: float, force: bool
+    client: Client,
+    source: Source,
+    remembered: Files,
+    repo: str,
+    branch: str,
+    target: str,
+    timeout: float,
+    force: bool,
 ) -> tuple[Committed | None, str]:
-    # Before anything is uploaded: does the head say that it holds this very content? Also the content's digest,
-    # where it was cheap to get, so that a source that changes between the two passes is noticed.
-    tally = Tally()
+    # Before anything is uploaded: does the head say that it holds this very content? Also the content's digest, where
+    # it had to be computed for that, so that a source that changes between the two passes is noticed.
+    listed, tally = Tally(), Tally()
+    size, complete = 0, source.cheap_to_read
     for entry in source.entries():
-        if source.cheap_to_read:
-            digest = hashlib.sha256()
-            size = 0
-            for chunk in entry.read():
-                digest.update(chunk)
-                size += len(chunk)
-            tally.add(entry, size, digest.digest())
+        listed.files += 1
+        listed.list(entry)
+        names.encode(entry.path)  # refused here, before there is a repo
+        size += entry.size
+        before = remembered.get(entry.path)
+        if complete and before is not None and _unchanged(entry, before):
+            tally.add(entry, before.size, before.sha256)
         else:
-            tally.files += 1
-            tally.list(entry)
-    if not tally.files:
+            complete = False
+    if not listed.files:
         raise _empty(source)
-    content = tally.content.hexdigest() if source.cheap_to_read else ""
     head = settled_head(client, repo, branch, time.monotonic() + timeout)
     if head is None or head.error:
-        return None, content
+        return None, ""
     said = lease.fields(head.description)
     ours = lease.same_step(head.description)
-    same = said.get("content") == content if content else said.get("versions") == tally.fingerprint() != ""
-    if said.get("path") != target or not same or (force and not ours):
+    if said.get("path") != target or (force and not ours):
+        return None, ""
+    content = ""
+    if source.cheap_to_read:
+        if (said.get("files"), said.get("bytes")) != (listed.files, size):
+            return None, ""
+        if not complete:
+            tally = _read_all(source, remembered)
+        content = tally.content.hexdigest()
+        same = said.get("content") == content
+        if same and not complete:
+            remember(source.name, tally.known)
+    else:
+        same = said.get("versions") == listed.fingerprint() != ""
+    if not same:
         return None, content
     known = Committed(
         repo, branch, head.commit.id, ours, int(said["files"]), int(said["bytes"]), str(said["content"])
     )
     return known, content
+
+
+def _read_all(source: Source, remembered: Files) -> Tally:
+    tally = Tally()
+    for entry in source.entries():
+        before = remembered.get(entry.path)
+        if before is not None and _unchanged(entry, before):
+            tally.add(entry, before.size, before.sha256)
+            continue
+        digest, size = hashlib.sha256(), 0
+        for chunk in entry.read():
+            digest.update(chunk)
+            size += len(chunk)
+        tally.add(entry, size, digest.digest())
+    return tally
 
 
 def _same(client: Client, work: Writing, target: str) -> bool:

@@ -67,6 +67,7 @@ class GcsSource:
             int(blob.size),
             str(blob.generation),
             partial(self._read, blob.name, int(blob.size), blob.generation),
+            stamp=str(blob.generation),
         )
 
     def _read(self, name: str, size: int, generation: int) -> Iterator[bytes]:

@@ -44,7 +44,7 @@ class HttpSource:
             etag = head.headers.get("etag", "")
             strong = "" if etag.startswith("W/") else etag
             size = int(head.headers.get("content-length", -1))
-        yield Entry(self._file, size, strong, partial(self._read, strong))
+        yield Entry(self._file, size, strong, partial(self._read, strong), stamp=strong)
 
     def _read(self, etag: str) -> Iterator[bytes]:
         with _answer("GET", self.name, {"If-Match": etag} if etag else {}) as answer:

@@ -66,7 +66,7 @@ class S3Source:
 
     def _entry(self, path: str, item: dict[str, Any]) -> Entry:
         etag = str(item.get("ETag", ""))
-        return Entry(path, int(item["Size"]), etag, partial(self._read, item["Key"], etag))
+        return Entry(path, int(item["Size"]), etag, partial(self._read, item["Key"], etag), stamp=etag)
 
     def _read(self, key: str, etag: str) -> Iterator[bytes]:
         from botocore.exceptions import BotoCoreError, ClientError

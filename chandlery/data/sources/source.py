@@ -9,7 +9,7 @@ from typing import Protocol
 CHUNK = 4 * 1024 * 1024  # bytes held of a file at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One file of a source.
 
@@ -19,12 +19,15 @@ class Entry:
         version: changes whenever the content does (an ETag, a generation); empty when the source has none.
         read: opens the file; yields its content in chunks of at most `CHUNK` bytes, and raises when it is not,
             or no longer, the version that was listed.
+        stamp: what the source knows of the file without reading it: while the stamp of a path is the same, so is its
+            content. Empty when nothing can be relied on.
     """
 
     path: str
     size: int
     version: str
     read: Callable[[], Iterator[bytes]]
+    stamp: str = ""
 
 
 class Source(Protocol):

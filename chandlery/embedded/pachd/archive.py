@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from chandlery.embedded.pachd.layers import Entry
 from chandlery.embedded.pachd.reading import Snapshot, matcher
 
 _BLOCK = 512
 _GATHER = 1024 * 1024  # small files share a message of about this size
+_TOGETHER = 256  # files whose small chunks are read in one query
+_NAME_BYTES = 100
+_MOST_BYTES = 8**11 - 1
+# A header of name and size alone, as `tarfile` writes it: mode, owner, group, then size, time, type, magic, version.
+_BEFORE_SIZE = b"0000000\0" * 3
+_TIME = b"00000000000\0"
+_AFTER_TYPE = bytes(100) + b"ustar\x0000" + bytes(247)
 
 
 def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[bytes]:
@@ -22,7 +30,7 @@ def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[by
     seen, inside = "", "\0"
     gathered = bytearray()
     empty = True
-    for entry in _wanted(found.matching_entries(pattern), lower, upper):
+    for entry, small in _with_small(found, _wanted(found.matching_entries(pattern), lower, upper)):
         parent = entry.path[: entry.path.rindex("/") + 1]
         for directory in _new_directories(seen, parent):
             if directory < lower or _beyond(directory, upper):
@@ -40,8 +48,14 @@ def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[by
             continue
         empty = False
         gathered += _header(entry.path, entry.size)
-        for piece in found.content(entry):
-            gathered += piece
+        for piece in (small,) if small is not None else found.content(entry):
+            if len(piece) < _GATHER:
+                gathered += piece
+            else:
+                if gathered:
+                    yield bytes(gathered)
+                    gathered.clear()
+                yield piece  # not copied
             if len(gathered) >= _GATHER:
                 yield bytes(gathered)
                 gathered.clear()
@@ -49,6 +63,12 @@ def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[by
     if not empty:
         gathered += bytes(2 * _BLOCK)
         yield bytes(gathered)
+
+
+def _with_small(found: Snapshot, entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes | None]]:
+    iterator = iter(entries)
+    while batch := list(islice(iterator, _TOGETHER)):
+        yield from zip(batch, found.small_contents(batch), strict=True)
 
 
 def _wanted(entries: Iterable[Entry], lower: str, upper: str) -> Iterator[Entry]:
@@ -65,6 +85,12 @@ def _beyond(path: str, upper: str) -> bool:
 
 
 def _header(path: str, size: int) -> bytes:
+    name = path.encode()
+    if len(name) <= _NAME_BYTES and size <= _MOST_BYTES:
+        before = name.ljust(_NAME_BYTES, b"\0") + _BEFORE_SIZE + b"%011o\0" % size + _TIME
+        after = (b"5" if path.endswith("/") else b"0") + _AFTER_TYPE
+        checksum = sum(before) + sum(after) + 8 * ord(" ")
+        return b"%s%06o\0 %s" % (before, checksum, after)
     info = tarfile.TarInfo(path)
     info.size, info.mode = size, 0
     if path.endswith("/"):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 
 from chandlery.embedded.pachd import layers, paths
 from chandlery.embedded.pachd.chunks import ChunkStore, FileWriter, Small, is_whole
@@ -21,6 +22,7 @@ from chandlery.embedded.pachd.tables import Commit, Connection
 
 _SPILL_CHANGES = 5000
 _SPILL_BYTES = 32 * 1024 * 1024
+_GATHERED = 1000  # entries inserted together
 
 
 class Kind(IntEnum):
@@ -84,10 +86,11 @@ class ChangeSet:
     def apply(self, db: Connection, commit: Commit) -> None:
         """Make the changes in the layer of an open commit, within the transaction of `db`."""
         insert_small(db, self._small)
+        spilled = stored_changes(db, self.id) if self._spilled else iter(())
+        # In one go: what was spilled may have cleared the commit, and what follows has to know that.
+        apply(db, commit, chain(spilled, self._changes))
         if self._spilled:
-            apply(db, commit, stored_changes(db, self.id))
             db.execute("DELETE FROM change WHERE file_set = ?", (self.id,))
-        apply(db, commit, self._changes)
 
     def discard(self) -> None:
         """Remove what was spilled; a killed process leaves that to the collection of garbage."""
@@ -203,22 +206,31 @@ def apply(db: Connection, commit: Commit, changes: Iterable[Change]) -> None:
     db.execute("UPDATE commits SET updated = ?, cleared = ? WHERE pk = ?", (now(), layer.cleared, commit.pk))
 
 
+_INSERT = "INSERT OR REPLACE INTO entry (layer, path, size, chunks, whole) VALUES (?, ?, ?, ?, ?)"
+# On nothing below, what a file is appended to can only be in this layer. What is put together is cut anew at the end.
+_APPEND = """INSERT INTO entry (layer, path, size, chunks, whole) VALUES (?, ?, ?, ?, ?)
+  ON CONFLICT (layer, path) DO UPDATE SET size = size + excluded.size,
+    chunks = CAST(coalesce(chunks, x'') || excluded.chunks AS BLOB), whole = (size = 0 AND excluded.whole)"""
+
+
 class _Layer:
-    """The layer of an open commit while it is written; replacements are gathered and inserted together."""
+    """The layer of an open commit while it is written; what is put into it is gathered and inserted together."""
 
     def __init__(self, db: Connection, commit: Commit) -> None:
         self._db = db
         self._commit = commit
         self._base: layers.View | None = None
-        self._replaced: list[tuple[int, str, int, bytes | None, bool]] = []
+        self._gathered: list[tuple[int, str, int, bytes | None, bool]] = []
+        self._statement = _INSERT  # how to insert them
         self.cleared = bool(commit.cleared)
 
     def replace(self, path: str, size: int, chunks: bytes) -> None:
-        self._replaced.append((self._commit.pk, path, size, chunks, is_whole(chunks)))
-        if len(self._replaced) >= 1000:
-            self.flush()
+        self._gather(_INSERT, path, size, chunks)
 
     def append(self, path: str, size: int, chunks: bytes) -> None:
+        if not self._below():
+            self._gather(_APPEND, path, size, chunks)
+            return
         self.flush()
         old = layers.lookup(self._db, (self._commit.pk, *self._below()), path)
         before = old.chunks or b"" if old else b""
@@ -242,12 +254,15 @@ class _Layer:
             self._bury([entry.path for entry in layers.scan(self._db, self._below(), lower, upper)])
 
     def flush(self) -> None:
-        if self._replaced:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO entry (layer, path, size, chunks, whole) VALUES (?, ?, ?, ?, ?)",
-                self._replaced,
-            )
-            self._replaced = []
+        if self._gathered:
+            self._db.executemany(self._statement, self._gathered)
+            self._gathered = []
+
+    def _gather(self, statement: str, path: str, size: int, chunks: bytes) -> None:
+        if statement != self._statement or len(self._gathered) >= _GATHERED:
+            self.flush()
+            self._statement = statement
+        self._gathered.append((self._commit.pk, path, size, chunks, is_whole(chunks)))
 
     def _bury(self, buried: list[str]) -> None:
         self._db.executemany(

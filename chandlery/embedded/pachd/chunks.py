@@ -15,7 +15,7 @@ import os
 import sqlite3
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -28,14 +28,19 @@ from chandlery.embedded.pachd.failure import ServiceError
 CHUNK_BYTES = 8 * 1024 * 1024
 SMALL_BYTES = 16 * 1024
 RECORD_BYTES = 40
+_PIECE = 64 * 1024  # smaller parts of a chunk are put together
 _IN_FLIGHT = 3  # chunks being hashed and written while the next message arrives
 
+Buffer = bytes | bytearray | memoryview
 Small = tuple[bytes, bytes]  # digest, data: a chunk that still has to be put into the database
 
 
-def digest_of(data: bytes | bytearray | memoryview) -> bytes:
-    """Return BLAKE2b-256 of `data`."""
-    return blake2b(data, digest_size=32).digest()
+def digest_of(*parts: Buffer) -> bytes:
+    """Return BLAKE2b-256 of parts put together."""
+    digest = blake2b(digest_size=32)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
 
 
 def records(chunks: bytes) -> Iterator[tuple[bytes, int]]:
@@ -51,6 +56,8 @@ def record(digest: bytes, length: int) -> bytes:
 
 def is_whole(chunks: bytes) -> bool:
     """Tell whether a list of chunks is cut as a file written in one go would be."""
+    if len(chunks) <= RECORD_BYTES:
+        return not chunks or 0 < int.from_bytes(chunks[32:], "little") <= CHUNK_BYTES
     lengths = [length for _, length in records(chunks)]
     return all(length == CHUNK_BYTES for length in lengths[:-1]) and (
         not lengths or 0 < lengths[-1] <= CHUNK_BYTES
@@ -97,8 +104,8 @@ class ChunkStore:
                 return
             yield True
 
-    def put(self, data: bytes | bytearray | memoryview) -> tuple[bytes, Small | None]:
-        """Store one chunk.
+    def put(self, *parts: Buffer) -> tuple[bytes, Small | None]:
+        """Store one chunk, given in one part or several.
 
         Returns:
             Its record, and the chunk itself when it is one for the database, which the caller then inserts.
@@ -106,13 +113,13 @@ class ChunkStore:
         Raises:
             OSError: the disk is full or the file cannot be written; nothing is left behind.
         """
-        digest = digest_of(data)
-        if len(data) <= SMALL_BYTES:
-            return record(digest, len(data)), (digest, bytes(data))
+        digest, length = digest_of(*parts), sum(map(len, parts))
+        if length <= SMALL_BYTES:
+            return record(digest, length), (digest, b"".join(parts))
         target = self._file(digest)
         if not target.exists():
-            self._write(target, data)
-        return record(digest, len(data)), None
+            self._write(target, parts)
+        return record(digest, length), None
 
     def read(
         self, connection: sqlite3.Connection, chunks: bytes, offset: int = 0, limit: int | None = None
@@ -129,6 +136,27 @@ class ChunkStore:
             offset = 0
             left -= len(piece)
             yield piece
+
+    def read_small(self, connection: sqlite3.Connection, files: Sequence[bytes]) -> list[bytes | None]:
+        """Return the bytes of those files that are one chunk in the database; None for every other.
+
+        Args:
+            connection: within a transaction.
+            files: their lists of chunks, a few hundred at most.
+        """
+        digests = {
+            chunks[:32]
+            for chunks in files
+            if len(chunks) == RECORD_BYTES and int.from_bytes(chunks[32:], "little") <= SMALL_BYTES
+        }
+        places = ", ".join("?" * len(digests))
+        # In the order of the table, so that each of its pages is visited once.
+        found = dict(
+            connection.execute(
+                f"SELECT digest, data FROM small_chunk WHERE digest IN ({places})", sorted(digests)
+            )
+        )
+        return [_whole(found.get(chunks[:32]), chunks) for chunks in files]
 
     def digest(self, connection: sqlite3.Connection, chunks: bytes, whole: bool) -> bytes:
         """Return the digest of a file, also of one that is still cut otherwise than every 8 MiB."""
@@ -188,13 +216,14 @@ class ChunkStore:
         name = digest.hex()
         return self._chunks / name[:2] / name
 
-    def _write(self, target: Path, data: bytes | bytearray | memoryview) -> None:
+    def _write(self, target: Path, parts: tuple[Buffer, ...]) -> None:
         temporary = self._temporary / uuid.uuid4().hex
         try:
             with open(temporary, "xb", buffering=0) as out:
-                view = memoryview(data)
-                while view:
-                    view = view[out.write(view) :]
+                for part in parts:
+                    view = memoryview(part)
+                    while view:
+                        view = view[out.write(view) :]
             target.parent.mkdir(exist_ok=True)
             os.replace(temporary, target)
         except BaseException:
@@ -234,7 +263,8 @@ class FileWriter:
     def __init__(self, store: ChunkStore, pool: ThreadPoolExecutor) -> None:
         self._store = store
         self._pool = pool
-        self._rest = bytearray()
+        self._parts: list[Buffer] = []  # of the chunk to come, not copied unless they are small and many
+        self._held = 0  # bytes in them
         self._pending: deque[Future[tuple[bytes, Small | None]]] = deque()
         self._records: list[bytes] = []
         self.size = 0
@@ -242,26 +272,26 @@ class FileWriter:
     def write(self, data: bytes | memoryview) -> None:
         """Append `data`."""
         self.size += len(data)
+        if len(data) < _PIECE and len(data) + self._held < CHUNK_BYTES:
+            self._hold_small(data)
+            return
         view = memoryview(data)
-        if self._rest:
-            missing = CHUNK_BYTES - len(self._rest)
-            self._rest += view[:missing]
-            view = view[missing:]
-            if len(self._rest) == CHUNK_BYTES:
-                full, self._rest = self._rest, bytearray()
+        while view:
+            part = view[: CHUNK_BYTES - self._held]
+            view = view[len(part) :]
+            self._parts.append(part)
+            self._held += len(part)
+            if self._held == CHUNK_BYTES:
+                full, self._parts, self._held = self._parts, [], 0
                 self._submit(full)
-        while len(view) >= CHUNK_BYTES:
-            self._submit(view[:CHUNK_BYTES])
-            view = view[CHUNK_BYTES:]
-        self._rest += view
 
     def finish(self) -> tuple[bytes, Small | None]:
         """Return the file's list of chunks, and its last chunk when that belongs into the database."""
         while self._pending:
             self._collect()
         small = None
-        if self._rest:
-            written, small = self._store.put(self._rest)
+        if self._held:
+            written, small = self._store.put(*self._parts)
             self._records.append(written)
         return b"".join(self._records), small
 
@@ -273,14 +303,27 @@ class FileWriter:
             if not future.cancelled():
                 future.exception()
 
-    def _submit(self, data: bytearray | memoryview) -> None:
+    def _hold_small(self, data: Buffer) -> None:
+        self._held += len(data)
+        if self._parts and isinstance(self._parts[-1], bytearray):
+            self._parts[-1] += data
+        elif data:
+            self._parts.append(bytearray(data) if self._parts else data)
+
+    def _submit(self, parts: list[Buffer]) -> None:
         while len(self._pending) >= _IN_FLIGHT:
             self._collect()
-        self._pending.append(self._pool.submit(self._store.put, data))
+        self._pending.append(self._pool.submit(self._store.put, *parts))
 
     def _collect(self) -> None:
         written, _ = self._pending.popleft().result()
         self._records.append(written)
+
+
+def _whole(data: bytes | None, chunks: bytes) -> bytes | None:
+    # One of another length is left to `read`, which tells what is wrong with it.
+    whole = data is not None and len(chunks) == RECORD_BYTES and record(chunks[:32], len(data)) == chunks
+    return data if whole else None
 
 
 def _recut(pieces: Iterable[bytes]) -> Iterator[bytes]:

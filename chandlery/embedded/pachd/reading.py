@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from chandlery.embedded.pachd.failure import ServiceError, not_found
 from chandlery.embedded.pachd.layers import Entry
 from chandlery.embedded.pachd.tables import Commit, Connection, State
 from chandlery.embedded.pachd.tree import Node
+from chandlery.protobuf import field
 
 
 class Snapshot:
@@ -52,6 +53,10 @@ class Snapshot:
     def content(self, entry: Entry, offset: int = 0, limit: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of a file in pieces of at most 8 MiB."""
         return self.call.store.chunks.read(self.db, entry.chunks or b"", offset, limit)
+
+    def small_contents(self, entries: Sequence[Entry]) -> list[bytes | None]:
+        """Return, by few queries, the contents of those files that are in the database; None for the others."""
+        return self.call.store.chunks.read_small(self.db, [entry.chunks or b"" for entry in entries])
 
     def file_node(self, entry: Entry) -> Node:
         """Return a file as a node."""
@@ -119,7 +124,7 @@ class Snapshot:
             return self.message_of(node)
         if not self._prefixes:
             stamp = wire.timestamp(self.commit.finishing)
-            self._prefixes = wire.field(1, bytes(self.message)), wire.field(3, stamp) if stamp else b""
+            self._prefixes = field(1, bytes(self.message)), field(3, stamp) if stamp else b""
         return wire.file_info(*self._prefixes, node)
 
     def message_of(self, node: Node) -> Any:

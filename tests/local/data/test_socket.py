@@ -114,9 +114,9 @@ def test_a_download_from_a_server_that_hangs_ends_at_its_timeout(
     data.commit(str(source), "digits")
     real = checkouts._store
 
-    def store(content: Any, target: Path) -> checkouts.Stored:
+    def store(*arguments: Any) -> checkouts.Stored:
         server.send_signal(signal.SIGSTOP)
-        return real(content, target)
+        return real(*arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(checkouts, "_store", store)

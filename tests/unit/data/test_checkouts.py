@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import threading
@@ -14,6 +15,7 @@ from pachyderm_sdk.api import pfs
 
 from chandlery import data
 from chandlery.data import checkouts
+from chandlery.data.tar import Reader
 from chandlery.errors import DataError, NotFoundError
 from tests.unit.data.conftest import contents
 
@@ -84,9 +86,8 @@ def test_a_file_that_was_only_touched_is_kept(made: data.Committed, monkeypatch:
 def test_a_stream_that_breaks_off_leaves_nothing(
     made: data.Committed, home: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = checkouts._Stream.read
     with monkeypatch.context() as patched:
-        patched.setattr(checkouts._Stream, "read", lambda self, size: real(self, size)[:700])
+        patched.setattr(checkouts, "Reader", lambda messages: Reader([b"".join(messages)[:700]]))
         with pytest.raises(DataError):
             data.checkout("digits", "master")
     root = home / "artifacts" / "checkouts" / "digits"
@@ -171,3 +172,21 @@ def test_equal_datasets_have_equal_digests(made: data.Committed, source: Path) -
     (source / "empty").write_bytes(b"x")
     data.commit(str(source), "digits")
     assert data.fetch("digits", "master").content != data.fetch("digits", "master^").content
+
+
+def test_a_large_file_is_hashed_as_it_is(client: Client) -> None:
+    client.pfs.create_repo(repo=pfs.Repo(name="large"))
+    content = os.urandom((9 << 20) + 1)
+    with client.pfs.commit(branch=pfs.Branch.from_uri("large@master")) as commit:
+        client.pfs.put_file_from_bytes(commit=commit, path="/f", data=content)
+    [file] = data.fetch("large", "master").files.values()
+    assert (file.size, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_files_are_read_only_for_everybody_whatever_the_umask(made: data.Committed) -> None:
+    before = os.umask(0o077)
+    try:
+        folder = data.checkout("digits", "master")
+    finally:
+        os.umask(before)
+    assert (folder / "empty").stat().st_mode & 0o777 == 0o444

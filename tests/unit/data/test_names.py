@@ -6,7 +6,7 @@ import os
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chandlery.data import names
@@ -23,6 +23,7 @@ elements = (
 paths = st.lists(elements, min_size=1, max_size=3).map("/".join)
 
 
+@settings(deadline=None)
 @given(paths)
 def test_every_file_name_comes_back(path: str) -> None:
     encoded = names.encode(path)
@@ -31,11 +32,13 @@ def test_every_file_name_comes_back(path: str) -> None:
     assert names.decode(encoded) == path
 
 
+@settings(deadline=None)
 @given(paths, paths)
 def test_different_names_stay_different(one: str, other: str) -> None:
     assert (names.encode(one) == names.encode(other)) == (one == other)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=30))
 def test_decoding_a_foreign_name_never_makes_a_dangerous_one(foreign: str) -> None:
     decoded = names.decode(foreign)

@@ -152,12 +152,13 @@ def at_read(monkeypatch: pytest.MonkeyPatch, number: int, effect: Callable[[Path
     """Let something happen when the n-th file is opened: 1 to 4 compare, 5 to 8 upload."""
     reads = 0
     real = local._read
+    monkeypatch.setattr(local, "FRESH_NS", 10**18)  # nothing is taken as known, however slow the machine is
 
-    def read(path: Path, expected: tuple[int, int, int]) -> Any:
+    def read(path: str, expected: tuple[int, int, int]) -> Any:
         nonlocal reads
         reads += 1
         if reads == number:
-            effect(path)
+            effect(Path(path))
         yield from real(path, expected)
 
     monkeypatch.setattr(local, "_read", read)

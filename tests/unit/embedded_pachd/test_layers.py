@@ -7,7 +7,7 @@ import math
 import pytest
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import layers, tables
+from chandlery.embedded.pachd import changes, layers, tables
 from chandlery.embedded.pachd.client import EmbeddedClient
 from chandlery.embedded.pachd.store import Store
 
@@ -94,3 +94,18 @@ def test_a_finished_commit_has_its_files_cut_as_if_written_at_once(store, client
         assert entry.whole
         assert len(entry.chunks) == 40, "one chunk, not one for each append"
         assert b"".join(store.chunks.read(db, entry.chunks)) == data
+
+
+def test_a_long_stream_replaces_as_a_short_one_does(client, monkeypatch):
+    # What is spilled on the way must not forget that the folder was emptied first: files would be appended to.
+    monkeypatch.setattr(changes, "_SPILL_CHANGES", 2)
+    for content, names in ((b"old", "abcde"), (b"new", "bcdef")):
+        with client.pfs.commit(branch=MASTER) as commit:
+            requests = [
+                pfs.ModifyFileRequest(set_commit=commit),
+                pfs.ModifyFileRequest(delete_file=pfs.DeleteFile(path="/")),
+                *(pfs.ModifyFileRequest(add_file=pfs.AddFile(path=f"/{n}", raw=content)) for n in names),
+            ]
+            client.pfs.modify_file(iter(requests))
+    listed = client.pfs.list_file(file=pfs.File(commit=commit, path="/"))
+    assert [(info.file.path, info.size_bytes) for info in listed] == [(f"/{name}", 3) for name in "bcdef"]
