@@ -228,7 +228,7 @@ def test_a_wrong_name_is_refused_with_the_valid_ones(capsys: pytest.CaptureFixtu
     assert command.main(["nothing"]) == 2
     said = capsys.readouterr().err
     assert "no row 'nothing'" in said
-    assert "serving" in said
+    assert "prediction" in said
 
 
 def test_every_row_can_be_found_and_its_aims_speak_of_its_figures() -> None:
