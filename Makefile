@@ -9,6 +9,7 @@ SETUP := .venv/.set-up
 ROUNDS ?= 200
 SEED ?= 20261124
 ONLY ?=
+ROWS ?=
 CASES ?= 300
 
 .PHONY: help setup demo demo-bad test test-fast contract chaos fuzz lint golden bench new-component wheel clean
@@ -59,8 +60,8 @@ lint: $(SETUP) ## Style, types, and golden files up to date
 golden: $(SETUP) ## Refresh compiled YAML and generated READMEs
 	$(RUN) python -m chandlery.compiler
 
-bench: $(SETUP) ## Measure side by side with others: table and figures in benchmarks/
-	$(RUN) python -m benchmarks
+bench: $(SETUP) ## Measure side by side with others, into benchmarks/ (ROWS="canary search" for some)
+	$(RUN) python -m benchmarks $(ROWS)
 
 new-component: $(SETUP) ## A working component with test: FAMILY=data NAME=verb_noun
 	$(RUN) python scripts/new_component.py "$(FAMILY)" "$(NAME)"

@@ -37,6 +37,7 @@ table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-nu
 th { text-align: left; color: #56626e; font-weight: 600; border-bottom: 2px solid #dde3e9; padding: 5px 10px 5px 0; }
 td { border-bottom: 1px solid #edf0f3; padding: 5px 10px 5px 0; vertical-align: top; overflow-wrap: anywhere; }
 tr:last-child td { border-bottom: 0; }
+.facts td:first-child { white-space: nowrap; }
 .verdict { border-left: 6px solid; font-size: 17px; }
 .verdict.good { border-left-color: #2f7d4f; } .verdict.bad { border-left-color: #b3382c; } .verdict.neutral { border-left-color: #8a949e; }
 .wide { overflow-x: auto; }
@@ -80,7 +81,7 @@ class Report:
     def facts(self, heading: str, values: Mapping[str, object]) -> Report:
         """Add a two-column list of names and values."""
         body = "".join(f"<tr><td>{escape(k)}</td><td>{escape(show(v))}</td></tr>" for k, v in values.items())
-        self._section(heading, f"<table>{body}</table>")
+        self._section(heading, f'<table class="facts">{body}</table>')
         return self
 
     def text(self, heading: str, text: str) -> Report:

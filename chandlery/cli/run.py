@@ -99,7 +99,9 @@ def _summarise(record: RunRecord, seconds: float, home: Path) -> None:
 
     states = [task["state"] for task in record.tasks.values()]
     cached = states.count("cached")
-    line = f"{record.pipeline} {record.state} in {seconds:.1f} s: {len(states)} steps"
+    line = (
+        f"{record.pipeline} {record.state} in {seconds:.1f} s: {len(states)} step{'s' * (len(states) != 1)}"
+    )
     if cached:
         line += f", {cached} from the cache"
     print(f"\n{line}")
