@@ -158,14 +158,14 @@ class LoadedModel:
         self.recipe: Recipe = load_snapshot(folder / "recipe", self.manifest.recipe).recipe
         try:
             self._module = tf.saved_model.load(str(folder / "saved_model"))
+            self._serve, self._row_shape = _direct(self._module.serve)
+            self._serve_one, _ = _direct(self._module.serve_one)
         except Exception as error:
             raise ModelLoadError(
                 f"{folder}: TensorFlow cannot load the model: {error}", "train the model again"
             ) from error
         # The optimiser would fuse operations whose sums then round otherwise than those of a plain session.
         tf.config.optimizer.set_experimental_options({"remapping": False})
-        self._serve, self._row_shape = _direct(self._module.serve)
-        self._serve_one, _ = _direct(self._module.serve_one)
         self._tensor = tf.constant
 
     @property

@@ -18,6 +18,7 @@ _WAIT_SECONDS = 3.0
 _RETRY_SECONDS = 0.5
 # By then the last request of a cluster without a route has ended, and the counters have been read once more.
 _LINGER_SECONDS = TIMEOUT_SECONDS + 5.0
+_AWAY = (-1, -1)
 
 
 class Publisher:
@@ -37,7 +38,9 @@ class Publisher:
         self._leaving: list[tuple[float, Table]] = []  # until when, and whose clusters
 
     async def publish(self, deployments: tuple[Routes, ...], metrics: str) -> None:
-        """Make `deployments` the routes; returns when they are in force or the gateway does not answer.
+        """Make `deployments` the routes; returns when they are in force, or the gateway does not answer or is slow.
+
+        To be called again each turn: what could not be put in force is tried again.
 
         Args:
             deployments: all routes.
@@ -51,9 +54,11 @@ class Publisher:
         target = Table(before.version + 1, metrics, deployments)
         self.in_force = False
         if clusters(before) != clusters(target):
-            self._leaving.append((time.monotonic() + _LINGER_SECONDS, before))
+            if all(left is not before for _, left in self._leaving):
+                self._leaving.append((time.monotonic() + _LINGER_SECONDS, before))
             self._write_clusters(2 * target.version, target)
-            await self._wait(2 * target.version, 0)
+            if not await self._wait(2 * target.version, 0) and await self._versions() != _AWAY:
+                return  # slow, on a full disk say: routes to clusters that are not there would answer 503
         write_table(self._place.table, target)
         write_routes(self._place, target)
         self.table = target
@@ -92,7 +97,7 @@ class Publisher:
         end = time.monotonic() + _WAIT_SECONDS
         while time.monotonic() < end:
             found = await self._versions()
-            if found == (-1, -1):
+            if found == _AWAY:
                 return False
             if found[0] >= cluster_version and found[1] >= route_version:
                 return True
@@ -100,11 +105,11 @@ class Publisher:
         return False
 
     async def _versions(self) -> tuple[int, int]:
-        """Return the versions in force, -1 when the gateway does not answer."""
+        """Return the versions in force, `_AWAY` when the gateway does not answer."""
         address = read_address(self._place)
         if address is None:
-            return -1, -1
+            return _AWAY
         try:
             return await read_versions(self._session, address.admin)
         except (aiohttp.ClientError, TimeoutError):
-            return -1, -1
+            return _AWAY
