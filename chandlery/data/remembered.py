@@ -77,8 +77,13 @@ def remember(source: str, files: Files) -> None:
         write_json(_place(source), {"schema_version": SCHEMA_VERSION, "files": rows}, indent=None)
 
 
+def folder() -> Path:
+    """Return where all of it is kept."""
+    return platform.home() / "cache" / "sources"
+
+
 def _place(source: str) -> Path:
     address = source if "://" in source else os.path.abspath(source)
     # A digest: addresses hold slashes, and secrets.
     name = hashlib.sha256(os.fsencode(address)).hexdigest()[:32]
-    return platform.home() / "cache" / "sources" / f"{name}.json"
+    return folder() / f"{name}.json"

@@ -18,6 +18,7 @@ from chandlery.gc.kinds.models import model_candidates
 from chandlery.gc.kinds.runs import run_candidates
 from chandlery.gc.kinds.searches import trial_candidates
 from chandlery.gc.kinds.servers import server_candidates
+from chandlery.gc.kinds.sources import source_candidates
 from chandlery.gc.kinds.steps import step_candidates
 from chandlery.gc.look import Look
 from chandlery.gc.policy import Policy
@@ -84,6 +85,7 @@ def _list(look: Look, trash: Trash) -> Iterator[Candidate]:
     yield from runs
     yield from step_candidates(look, runs)
     yield from checkout_candidates(look)
+    yield from source_candidates(look)
     yield from model_candidates(look)
     yield from checkpoint_candidates(look)
     yield from trial_candidates(look)

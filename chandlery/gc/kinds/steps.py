@@ -18,6 +18,7 @@ from chandlery.gc.look import Look
 from chandlery.gc.references import read_json, texts
 from chandlery.runner.record import runs_root
 
+_OTHERS = ("models", "sources")  # folders beside those of the code's digests
 _MARK = "__kfp_artifact__"  # kfp.local's mark of an artifact among the outputs of an entry
 
 
@@ -40,7 +41,7 @@ def _entries(look: Look) -> tuple[list[Candidate], list[str]]:
     found: list[Candidate] = []
     named: list[str] = []
     for path in sorted((look.home / "cache").glob("*/*")):
-        if path.parent.name == "models" or not path.is_file():
+        if path.parent.name in _OTHERS or not path.is_file():
             continue
         name = f"{path.parent.name}/{path.name}"
         used, document = _read(path)

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from chandlery import gc, leases, platform, registry
 from chandlery.cli.main import app
+from chandlery.data import remembered
 from chandlery.errors import ConflictError, UserError
 from chandlery.gc.trash import Trash
 from chandlery.runner.launch import only_run
@@ -41,6 +42,15 @@ def test_old_runs_go_and_take_their_outputs_along(world: World) -> None:
     assert freed() == {("run", old), ("cache", f"c0de/{old}.json"), ("outputs", world.kfp(old).name)}
     assert world.kfp(new).is_dir()
     assert not (world.home / "artifacts" / "runs" / old).exists()
+
+
+def test_what_was_read_of_a_source_goes_when_it_is_old(world: World, tmp_path: Path) -> None:
+    remembered.remember(str(tmp_path / "old"), {})
+    world.age(8 * DAY)
+    remembered.remember(str(tmp_path / "new"), {})
+    old, new = sorted(remembered.folder().iterdir(), key=lambda path: path.stat().st_mtime)
+    assert freed() == {("source", old.name)}
+    assert list(remembered.folder().iterdir()) == [new]
 
 
 def test_the_newest_runs_stay_however_old(world: World) -> None:

@@ -1,0 +1,16 @@
+"""What was read of the sources of datasets. Without it the next commit of a source reads all of it again, no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chandlery.data.remembered import folder
+from chandlery.gc.candidate import Candidate, newest
+from chandlery.gc.look import Look
+
+
+def source_candidates(look: Look) -> Iterator[Candidate]:
+    """Yield what was remembered of sources that were not committed for long."""
+    for path in sorted(folder().glob("*")):
+        if look.policy.old(newest(path)):
+            yield Candidate("source", path.name, "not committed for so long; it is read again then", (path,))
