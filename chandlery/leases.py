@@ -46,6 +46,14 @@ def drop(thing: Path) -> None:
         os.close(descriptor)
 
 
+def give_up(thing: Path) -> None:
+    """Take back `hold` of a thing that could not be made: its mark goes too, unless another process waits for the thing."""
+    drop(thing)
+    with alone(thing) as free:
+        if free and not thing.exists():
+            mark_of(thing).unlink(missing_ok=True)
+
+
 @contextmanager
 def alone(thing: Path) -> Iterator[bool]:
     """Try to be the only one that uses `thing`; gives False at once when a process holds it.

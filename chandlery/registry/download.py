@@ -45,6 +45,9 @@ def download(model_name: str, version_or_alias: str) -> Path:
     try:
         fetch(info, incoming, below=PACKAGE)
         _publish(incoming / PACKAGE, target)
+    except BaseException:
+        leases.give_up(target)
+        raise
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     return target
