@@ -10,11 +10,14 @@ from chandlery.embedded.gateway.table import Backend, Routes
 
 
 def complete(predictor: Predictor, servers: Iterable[Server]) -> bool:
-    """Tell whether every replica of the predictor's newest form is ready."""
+    """Tell whether every replica of the predictor's newest form is ready; one that is being stopped is not."""
     ready = {
         s.record.index
         for s in servers
-        if s.ready and s.record.predictor == predictor.name and s.record.digest == predictor.digest
+        if s.ready
+        and not s.stopping
+        and s.record.predictor == predictor.name
+        and s.record.digest == predictor.digest
     }
     return ready.issuperset(range(predictor.replicas))
 

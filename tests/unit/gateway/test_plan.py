@@ -42,6 +42,17 @@ def test_the_old_split_stays_until_the_newcomer_is_ready() -> None:
     assert both == routed(("v1", 95, (1,)), ("v2", 5, (2,)))
 
 
+def test_one_that_is_being_stopped_and_is_asked_for_again_gets_no_traffic_before_its_successor_is_ready() -> (
+    None
+):
+    before, want = routed(("v1", 100, (1,))), wanted(predictor("v1", 70), predictor("v2", 30))
+    leaving = server("v2", 2)
+    leaving.stopping = True
+    assert plan.routes(want, before, [server("v1", 1), leaving]) == before
+    both = plan.routes(want, before, [server("v1", 1), leaving, server("v2", 3)])
+    assert both == routed(("v1", 70, (1,)), ("v2", 30, (3,)))
+
+
 def test_a_predictor_that_died_keeps_its_share_and_weights_can_still_move() -> None:
     before = routed(("v1", 95, (1,)), ("v2", 5, (2,)))
     servers = [server("v1", 1), server("v2", 2, ready=False)]
