@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 
 from chandlery.recipe import Columns
 from chandlery.server.layout import array_of, table_of_answers
@@ -53,9 +54,22 @@ def read_message(document: Any, what: str = "request") -> Message:
         names=names,
         form=form,
         puid=str(meta.get("puid") or ""),
-        tags=_mapping(meta.get("tags"), f"{what}.meta.tags"),
-        path=_mapping(meta.get("requestPath"), f"{what}.meta.requestPath"),
+        tags=_given_back(meta, "tags", what),
+        path=_given_back(meta, "requestPath", what),
     )
+
+
+def _given_back(meta: Mapping[str, Any], field: str, what: str) -> dict[str, Any]:
+    """Return a map of the request that goes into the answer as it is."""
+    value = _mapping(meta.get(field), f"{what}.meta.{field}")
+    if value:
+        try:
+            orjson.dumps(
+                [[[[value]]]]
+            )  # deeper than it will stand; JSON may be read deeper than it can be written
+        except TypeError as error:
+            raise Refused(400, f"{what}.meta.{field} cannot be given back: {error}") from error
+    return value
 
 
 def write_answer(

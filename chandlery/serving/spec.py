@@ -41,6 +41,8 @@ _PREDICTOR = {
     "annotations": {"*": TEXT},
     "componentSpecs": [{"spec": {"containers": [_CONTAINER]}}],
     "progressDeadlineSeconds": NUMBER,
+    "traffic": NUMBER,
+    "replicas": WHOLE,
 }
 _SHAPE = {
     "metadata!": {"name!": TEXT, "namespace": TEXT, "annotations": {"*": TEXT}, "labels": {"*": TEXT}},

@@ -23,6 +23,8 @@ from chandlery.registry.reader import Reader
 from chandlery.registry.versions import parse as parse_model
 from chandlery.resources.document import prepared
 from chandlery.search.validation import check_experiment
+from chandlery.server.refusal import Refused
+from chandlery.server.seldon_v1 import read_message
 from chandlery.serving.spec import check_document
 
 ROOT = Path(__file__).parents[3]
@@ -74,11 +76,19 @@ def test_an_experiment_of_the_wrong_shape(path: tuple[Any, ...], value: object, 
         (("spec", "predictors", 0, "componentSpecs"), [{"spec": {"containers": [{}]}}], "has no name"),
         (("spec", "predictors", 0, "annotations"), {"version": None}, "is null, not a text"),
         (("spec", "predictors", 0, "progressDeadlineSeconds"), 10**400, "fits into 64 bits"),
+        (("spec", "predictors", 0, "traffic"), None, r"traffic is null, not a number"),
+        (("spec", "predictors", 0, "replicas"), [], r"replicas is \[\], not a whole number"),
     ],
 )
 def test_a_deployment_of_the_wrong_shape(path: tuple[Any, ...], value: object, told: str) -> None:
     with pytest.raises(InvalidDocumentError, match=told):
         check_document(changed("seldon/replace.yaml", path, value))
+
+
+def test_tags_that_are_read_but_cannot_be_written() -> None:
+    assert read_message({"data": {"ndarray": [[1]]}, "meta": {"tags": {"a": deep(200)}}}).tags
+    with pytest.raises(Refused, match=r"meta\.tags cannot be given back"):
+        read_message({"data": {"ndarray": [[1]]}, "meta": {"tags": {"a": deep(400)}}})
 
 
 @pytest.mark.parametrize("document", [None, [], "x", 1])
