@@ -196,7 +196,7 @@ def _distribution(name: str, type_: str, space: Mapping[str, Any]) -> bool:
 
 def _number(name: str, what: str, text: object) -> float:
     try:
-        number = float(str(text))
+        number = float(str(text)) + 0.0  # -0.0 is 0.0 here: no library draws from [0.0, -0.0]
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

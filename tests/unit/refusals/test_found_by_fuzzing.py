@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from chandlery.recipe import Column, check_rows, load_recipe
 from chandlery.registry.reader import Reader
 from chandlery.registry.versions import parse as parse_model
 from chandlery.resources.document import prepared
+from chandlery.search.space import dimensions
 from chandlery.search.validation import check_experiment
 from chandlery.server.refusal import Refused
 from chandlery.server.seldon_v1 import read_message
@@ -198,3 +200,9 @@ def test_malformed_messages(data: bytes) -> None:
     with pytest.raises(ServiceError, match="malformed message") as caught:
         parse(pfs.CreateRepoRequest, data)
     assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_negative_zero_is_no_bound_of_its_own() -> None:
+    space = {"min": "0", "max": "-0.0"}
+    (found,) = dimensions([{"name": "x", "parameterType": "double", "feasibleSpace": space}])
+    assert math.copysign(1, found.minimum) == math.copysign(1, found.maximum) == 1
