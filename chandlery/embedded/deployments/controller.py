@@ -282,7 +282,13 @@ class Controller:
         name = f"stop {slot}"
         task = asyncio.create_task(self._stop(server, grace))
         self._tasks[name] = task
-        task.add_done_callback(lambda _: self._tasks.pop(name, None))
+        task.add_done_callback(lambda done: self._stop_ended(name, server, done))
+
+    def _stop_ended(self, name: str, server: Server, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(name, None)
+        if not task.cancelled() and (error := task.exception()):
+            report("deployments.not-stopped", f"{server.record.slot}: not stopped, tried again: {error}")
+            server.stopping = False
 
     async def _stop(self, server: Server, grace: float) -> None:
         await asyncio.sleep(grace)

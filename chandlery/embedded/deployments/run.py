@@ -61,13 +61,15 @@ async def run_controller(
         controller = Controller(store, home, session, command)
         port = _choose_metrics_port(home)
         runner = await _serve_metrics(controller, port)
-        scraping = asyncio.create_task(controller.scraper.run())
         report("deployments.running", f"deployments: controller of {home} runs, metrics on port {port}")
         try:
-            await controller.run(stop, f"{HOST}:{port}")
-            await controller.stop_all()
+            # When one of the two fails, both end, and the supervisor starts a controller that takes over the servers.
+            async with asyncio.TaskGroup() as tasks:
+                scraping = tasks.create_task(controller.scraper.run())
+                await controller.run(stop, f"{HOST}:{port}")
+                await controller.stop_all()
+                scraping.cancel()
         finally:
-            scraping.cancel()
             await runner.cleanup()
             store.close()
 

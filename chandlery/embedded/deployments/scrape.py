@@ -13,6 +13,7 @@ from chandlery.embedded.deployments.counters import Counters
 from chandlery.embedded.deployments.servers import Server, Servers
 from chandlery.embedded.gateway.place import Place, read_address
 from chandlery.embedded.gateway.statistics import read_counts
+from chandlery.progress import report
 from chandlery.serving.evidence import FEEDBACK, parse_text
 
 EVERY_SECONDS = 1.0
@@ -38,6 +39,7 @@ class Scraper:
         self._servers = servers
         self._lock = asyncio.Lock()
         self._looked = 0.0
+        self._unsaved = False
 
     async def run(self) -> None:
         """Look once a second."""
@@ -53,7 +55,7 @@ class Scraper:
             await self._gateway()
             ready = [s for s in self._servers.all.values() if s.ready and not s.stopping]
             await asyncio.gather(*(self._feedback(server) for server in ready))
-            self._counters.save()
+            self._save()
             self._looked = time.monotonic()
 
     async def last_look(self, server: Server) -> None:
@@ -63,7 +65,7 @@ class Scraper:
             if server.ready:
                 await self._feedback(server)
             self._counters.forget_process(_process(server))
-            self._counters.save()
+            self._save()
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Answer `GET /seldon/<namespace>/<deployment>/metrics`."""
@@ -72,6 +74,18 @@ class Scraper:
         if text is None:
             return web.Response(status=404, text="no such deployment\n")
         return web.Response(text=text, content_type="text/plain", charset="utf-8")
+
+    def _save(self) -> None:
+        # A full disk must not end the looking, nor keep a server from being stopped: the totals stay in memory, and are
+        # written with the next look.
+        try:
+            self._counters.save()
+        except OSError as error:
+            if not self._unsaved:
+                report("deployments.unsaved", f"the counters cannot be written, tried again: {error}")
+            self._unsaved = True
+        else:
+            self._unsaved = False
 
     async def _gateway(self) -> None:
         address = read_address(self._place)
