@@ -220,8 +220,11 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
         return array.astype(str)
     if array.dtype.kind not in "biuf":
         raise RecipeError(f"{what}: {column.name!r} is {array.dtype}", f"expected {describe(columns)}")
-    with np.errstate(all="ignore"):  # a number that does not fit is refused below, not warned of
-        converted = array.astype(column.dtype)
+    if array.dtype == column.dtype:
+        converted = array.copy()
+    else:
+        with np.errstate(all="ignore"):  # a number that does not fit is refused below, not warned of
+            converted = array.astype(column.dtype)
     if column.dtype.startswith("int") and not np.array_equal(converted, array):
         raise RecipeError(f"{what}: {column.name!r} is not whole numbers", f"expected {describe(columns)}")
     if not column.nullable and converted.dtype.kind == "f" and not np.isfinite(converted).all():

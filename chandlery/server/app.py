@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from chandlery.progress import report
 from chandlery.server import open_inference, seldon_v1
 from chandlery.server.batching import Batcher
 from chandlery.server.body import read_json
+from chandlery.server.exchange import Exchange, Header
 from chandlery.server.feedback import FORWARDED, ROUTE, judge, owner, read_feedback
 from chandlery.server.forwarding import forward
 from chandlery.server.metrics import CONTENT_TYPE, Metrics
@@ -34,24 +35,23 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     Handler = Callable[["Call"], Awaitable[Any]]
-    Endpoint = Callable[[Request], Awaitable[Response]]
 
 PUID = "seldon-puid"
 LONGEST_ID = 128
 
 
-@dataclass
+@dataclass(slots=True)
 class Call:
     """One request on its way through a handler.
 
     Attributes:
-        request: the HTTP request.
+        http: the HTTP request.
         id: identifier: the caller's or ours.
         rows: number of rows; 0 until they are known.
         model_seconds: seconds in the model and its queue; negative until it was asked.
     """
 
-    request: Request
+    http: Exchange
     id: str
     rows: int = 0
     model_seconds: float = -1.0
@@ -90,10 +90,18 @@ class Replica:
         self._tags = model.tags()
         self._path = {settings.unit: settings.image}
         self._names = {settings.model_name, settings.unit}
+        self._inputs = model.recipe.inputs()
+        self._version = model.version
+        self._headers: list[Header] = [
+            (b"content-type", b"application/json"),
+            (b"x-model-version", self._version.encode("latin-1", "replace")),
+        ]
+        if settings.predictor:
+            self._headers.append((ROUTE.encode(), settings.predictor.encode("latin-1", "replace")))
         self._v1 = self._endpoint("predictions", self._predict, seldon_v1.write_error)
         self._v2 = self._endpoint("predictions", self._infer, _v2_error)
 
-    def short_ways(self) -> dict[str, tuple[Endpoint, dict[str, str]]]:
+    def short_ways(self) -> dict[str, tuple[_Endpoint, dict[str, str]]]:
         """Return the endpoint and path parameters of every path to which predictions are posted."""
         named = {f"/v2/models/{name}/infer": (self._v2, {"model": name}) for name in self._names}
         return {path: (self._v1, {}) for path in ("/api/v1.0/predictions", "/predict")} | named
@@ -150,42 +158,23 @@ class Replica:
 
     def _endpoint(
         self, service: str, handler: Handler, write_error: Callable[[Refused], dict[str, Any]]
-    ) -> Endpoint:
-        """Wrap a handler: time it, count it, and make a refusal of whatever it raises."""
-        predicts = service == "predictions"
+    ) -> _Endpoint:
+        return _Endpoint(self, service, handler, write_error)
 
-        async def endpoint(request: Request) -> Response:
-            began = time.perf_counter()
-            call = Call(request, _request_id(request))
-            status, retry_after = 200, 0
-            try:
-                content = orjson.dumps(await handler(call))
-            except Refused as refused:
-                status, retry_after = refused.status, refused.retry_after
-                content = orjson.dumps(write_error(refused))
-            except Exception as error:
-                # The caller learns that it is our fault; the log learns which.
-                report("request.failed", f"{request.url.path}: {type(error).__name__}: {error}")
-                status = 500
-                content = orjson.dumps(
-                    write_error(Refused(500, "internal error; see the server's log", INTERNAL))
-                )
-            seconds = time.perf_counter() - began
-            self.metrics.request(service, request.method.lower(), status, seconds, call.model_seconds)
-            if predicts:
-                self.log.add(call.id, call.rows, status)
-            return Response(content, status, self._headers(call.id, status, retry_after), "application/json")
+    def headers(self, request_id: str, status: int, retry_after: int) -> list[Header]:
+        """Return the headers of an answer.
 
-        return endpoint
-
-    def _headers(self, request_id: str, status: int, retry_after: int) -> dict[str, str]:
-        headers = {"x-request-id": request_id, PUID: request_id, "x-model-version": self.model.version}
-        if self.settings.predictor:
-            headers[ROUTE] = self.settings.predictor
+        Args:
+            request_id: identifier of the request.
+            status: HTTP status.
+            retry_after: seconds after which the caller may try again; 0: not told.
+        """
+        identifier = request_id.encode("ascii")
+        headers = [*self._headers, (b"x-request-id", identifier), (PUID.encode(), identifier)]
         if retry_after:
-            headers["retry-after"] = str(retry_after)
+            headers.append((b"retry-after", b"%d" % retry_after))
         if self.draining or status == 413:
-            headers["connection"] = "close"
+            headers.append((b"connection", b"close"))
         return headers
 
     async def _ask(self, call: Call, rows: Any) -> Any:
@@ -197,27 +186,27 @@ class Replica:
             call.model_seconds = time.perf_counter() - began
 
     async def _predict(self, call: Call) -> dict[str, Any]:
-        message = seldon_v1.read_message(await read_json(call.request, self.settings.max_body))
+        message = seldon_v1.read_message(await read_json(call.http, self.settings.max_body))
         if message.data is None:
             raise Refused(400, "request has no data; send data.ndarray, data.tensor or jsonData")
         answers = await self._ask(call, self.model.rows(message.data, message.names))
         return seldon_v1.write_answer(answers, message, self._tags, self._path, message.puid or call.id)
 
     async def _infer(self, call: Call) -> dict[str, Any]:
-        self._check_model(call.request)
-        document = await read_json(call.request, self.settings.max_body)
-        request = open_inference.read_request(document, self.model.recipe.inputs())
+        self._check_model(call.http)
+        document = await read_json(call.http, self.settings.max_body)
+        request = open_inference.read_request(document, self._inputs)
         answers = await self._ask(call, self.model.checked(request.columns))
         return open_inference.write_answer(
-            answers, request, self.model.name, self.model.version, request.id or call.id
+            answers, request, self.model.name, self._version, request.id or call.id
         )
 
     async def _feedback(self, call: Call) -> dict[str, Any]:
-        document = await read_json(call.request, self.settings.max_body)
+        document = await read_json(call.http, self.settings.max_body)
         feedback = read_feedback(document, next(iter(self.model.answer_columns), ""))
-        predictor = owner(feedback, call.request.headers)
+        predictor = owner(feedback, call.http.headers)
         if predictor and self.settings.predictor and predictor != self.settings.predictor:
-            if call.request.headers.get(FORWARDED):
+            if call.http.headers.get(FORWARDED):
                 raise Refused(404, f"no predictor {predictor!r} takes feedback any more", "PREDICTOR_GONE")
             return await forward(self.settings, document, predictor, call.id)
         self.metrics.feedback(feedback.reward, judge(feedback, self.model.recipe))
@@ -227,8 +216,8 @@ class Replica:
         }
 
     async def _v1_metadata(self, call: Call) -> dict[str, Any]:
-        if "model" in call.request.path_params:
-            self._check_model(call.request)
+        if "model" in call.http.parameters:
+            self._check_model(call.http)
         return self.model.init_metadata()
 
     async def _v1_health(self, call: Call) -> dict[str, Any]:
@@ -243,7 +232,7 @@ class Replica:
         return {"name": "chandlery", "version": __version__, "extensions": []}
 
     async def _v2_metadata(self, call: Call) -> dict[str, Any]:
-        self._check_model(call.request)
+        self._check_model(call.http)
         return {
             "name": self.model.name,
             "versions": [self.model.version],
@@ -258,7 +247,7 @@ class Replica:
                     | ({"maximum": column.maximum} if column.maximum is not None else {})
                     | ({"allowed": list(column.allowed)} if column.allowed else {}),
                 }
-                for column in self.model.recipe.inputs()
+                for column in self._inputs
             ],
             "outputs": self.model.outputs(),
         }
@@ -268,7 +257,7 @@ class Replica:
         return {"ready": True}
 
     async def _v2_model_ready(self, call: Call) -> dict[str, Any]:
-        self._check_model(call.request)
+        self._check_model(call.http)
         self._check_ready()
         return {"name": self.model.name, "ready": True}
 
@@ -282,14 +271,53 @@ class Replica:
         if self.draining:
             raise Refused(503, "the server is stopping", "STOPPING")
 
-    def _check_model(self, request: Request) -> None:
-        name, version = request.path_params["model"], request.path_params.get("version")
+    def _check_model(self, http: Exchange) -> None:
+        name, version = http.parameters["model"], http.parameters.get("version")
         if name not in self._names:
             raise Refused(404, f"no model {name[:80]!r}; this server has {self.model.name!r}", "NOT_FOUND")
         if version is not None and version != self.model.version:
             raise Refused(
                 404, f"no version {version[:80]!r}; this server has {self.model.version}", "NOT_FOUND"
             )
+
+
+class _Endpoint:
+    """An ASGI application of one route: times and counts a handler, and makes a refusal of whatever it raises."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        service: str,
+        handler: Handler,
+        write_error: Callable[[Refused], dict[str, Any]],
+    ) -> None:
+        self._replica = replica
+        self._service = service
+        self._handler = handler
+        self._write_error = write_error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        http = Exchange(scope, receive, send)
+        call = Call(http, _request_id(http))
+        status, retry_after = 200, 0
+        try:
+            content = orjson.dumps(await self._handler(call))
+        except Refused as refused:
+            status, retry_after = refused.status, refused.retry_after
+            content = orjson.dumps(self._write_error(refused))
+        except Exception as error:
+            # The caller learns that it is our fault; the log learns which.
+            report("request.failed", f"{http.path}: {type(error).__name__}: {error}")
+            status = 500
+            content = orjson.dumps(
+                self._write_error(Refused(500, "internal error; see the server's log", INTERNAL))
+            )
+        replica, seconds = self._replica, time.perf_counter() - began
+        replica.metrics.request(self._service, http.method.lower(), status, seconds, call.model_seconds)
+        if self._service == "predictions":
+            replica.log.add(call.id, call.rows, status)
+        await http.answer(status, replica.headers(call.id, status, retry_after), content)
 
 
 class _Application(Starlette):
@@ -306,10 +334,8 @@ class _Application(Starlette):
         if way is None:
             await super().__call__(scope, receive, send)
             return
-        endpoint, parameters = way
-        scope["path_params"] = parameters
-        response = await endpoint(Request(scope, receive, send))
-        await response(scope, receive, send)
+        endpoint, scope["path_params"] = way
+        await endpoint(scope, receive, send)
 
 
 def create_app(model: ChandleryModel, settings: Settings) -> Starlette:
@@ -333,9 +359,9 @@ def _v2_error(refused: Refused) -> dict[str, Any]:
     return {"error": refused.info}
 
 
-def _request_id(request: Request) -> str:
-    given = request.headers.get("x-request-id") or request.headers.get(PUID) or ""
+def _request_id(http: Exchange) -> str:
+    given = http.headers.get("x-request-id") or http.headers.get(PUID) or ""
     # What goes into a header and a log is printable and short, or it is ours.
     if 0 < len(given) <= LONGEST_ID and given.isascii() and given.isprintable():
         return given
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()

@@ -21,10 +21,11 @@ from chandlery.server.refusal import INTERNAL, Refused
 QUICK_SECONDS = 0.002
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Waiting:
     rows: Columns
     count: int
+    expires: float  # on the loop's clock
     answer: asyncio.Future[Columns] = field(repr=False)
 
 
@@ -56,6 +57,8 @@ class Batcher:
         self._timeout = timeout
         self._observe = observe
         self._queue: deque[_Waiting] = deque()
+        self._due: deque[_Waiting] = deque()  # in the order of their expiry, answered ones at its end perhaps
+        self._expiry: asyncio.TimerHandle | None = None  # one timer for all: one for each costs more than its answer
         self._rows = 0  # rows in the queue
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._busy = False  # a call is under way in the thread
@@ -64,8 +67,9 @@ class Batcher:
 
     async def stop(self) -> None:
         """Stop answering; whoever still waits is refused."""
-        if self._next is not None:
-            self._next.cancel()
+        for handle in (self._next, self._expiry):
+            if handle is not None:
+                handle.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
         for waiting in self._queue:
             if not waiting.answer.done():
@@ -88,19 +92,32 @@ class Batcher:
         if len(self._queue) >= self._max_queue:
             raise Refused(503, f"{self._max_queue} requests are waiting already", "QUEUE_FULL", retry_after=1)
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(rows, count(rows), loop.create_future())
+        waiting = _Waiting(rows, count(rows), loop.time() + self._timeout, loop.create_future())
         self._queue.append(waiting)
         self._rows += waiting.count
         self._look_soon()
-        expiry = loop.call_later(self._timeout, self._expire, waiting)
-        try:
-            return await waiting.answer
-        finally:
-            expiry.cancel()
+        self._forget_answered()
+        self._due.append(waiting)
+        if self._expiry is None:
+            self._expiry = loop.call_at(waiting.expires, self._expire)
+        return await waiting.answer
 
-    def _expire(self, waiting: _Waiting) -> None:
-        if not waiting.answer.done():
-            waiting.answer.set_exception(Refused(504, f"no answer within {self._timeout:g} s", "TIMEOUT"))
+    def _forget_answered(self) -> None:
+        while self._due and self._due[0].answer.done():
+            self._due.popleft()
+
+    def _expire(self) -> None:
+        """Refuse those that have waited too long, and come back when the next is due."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._expiry = None
+        self._forget_answered()
+        while self._due and self._due[0].expires <= now:
+            waiting = self._due.popleft()
+            if not waiting.answer.done():
+                waiting.answer.set_exception(Refused(504, f"no answer within {self._timeout:g} s", "TIMEOUT"))
+        if self._due:
+            self._expiry = loop.call_at(self._due[0].expires, self._expire)
 
     def _look_soon(self) -> None:
         """Have the queue looked at: after the requests that are being read now, or when it is time for a batch."""

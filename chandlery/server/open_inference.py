@@ -15,6 +15,8 @@ from chandlery.server.refusal import Refused
 from chandlery.server.seldon_v1 import is_shape, reshaped
 
 TYPES = {datatype: name for name, datatype in DATATYPES.items()}
+# by the type itself, because numpy takes long to tell a type's name
+_DATATYPES = {np.dtype(name): datatype for name, datatype in DATATYPES.items() if name != "str"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def write_answer(answers: Columns, request: InferRequest, name: str, version: st
 
 
 def _output(name: str, values: np.ndarray) -> dict[str, Any]:
-    datatype = "BYTES" if values.dtype.kind in "UOS" else DATATYPES[str(values.dtype)]
+    datatype = "BYTES" if values.dtype.kind in "UOS" else _DATATYPES[values.dtype]
     return {
         "name": name,
         "shape": list(values.shape),

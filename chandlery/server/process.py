@@ -47,6 +47,7 @@ def serve(model: ChandleryModel, settings: Settings, listener: socket.socket) ->
         access_log=False,
         server_header=False,
         date_header=False,
+        proxy_headers=False,
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(settings.grace)),
