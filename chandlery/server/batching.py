@@ -58,7 +58,8 @@ class Batcher:
         self._observe = observe
         self._queue: deque[_Waiting] = deque()
         self._due: deque[_Waiting] = deque()  # in the order of their expiry, answered ones at its end perhaps
-        self._expiry: asyncio.TimerHandle | None = None  # one timer for all: one for each costs more than its answer
+        # one timer for all: one for each would cost more than its answer
+        self._expiry: asyncio.TimerHandle | None = None
         self._rows = 0  # rows in the queue
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._busy = False  # a call is under way in the thread

@@ -79,7 +79,9 @@ class Exchange:
             else:
                 chunks.append(chunk)
         if refused:
-            raise Refused(413, f"the body is larger than {limit} bytes; send fewer rows a request", "TOO_LARGE")
+            raise Refused(
+                413, f"the body is larger than {limit} bytes; send fewer rows a request", "TOO_LARGE"
+            )
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
