@@ -258,13 +258,9 @@ def marked_processes(home: Path) -> dict[str, psutil.Process]:
         with contextlib.suppress(psutil.Error, ProcessLookupError, OSError):
             environment = process.environ()
             ours = environment.get(SLOT_VARIABLE) and environment.get("CHANDLERY_HOME") == str(home)
-            if ours and os.getpgid(process.pid) == process.pid and _alive(process):
+            if ours and os.getpgid(process.pid) == process.pid and processes.running(process.pid):
                 found[environment[SLOT_VARIABLE]] = process
     return found
-
-
-def _alive(process: psutil.Process) -> bool:
-    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
 
 
 def _read(path: Path) -> Record | None:

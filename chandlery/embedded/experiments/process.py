@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import selectors
@@ -19,7 +18,7 @@ from typing import IO, Any
 from chandlery import processes
 from chandlery.embedded.experiments import wrapper
 from chandlery.embedded.experiments.template import Command
-from chandlery.files import write_json
+from chandlery.files import is_locked, write_json
 
 MAX_ATTEMPTS = 3  # starts of a trial whose process was killed from outside, before it counts as failed
 
@@ -103,7 +102,7 @@ class TrialProcess:
 
     def is_running(self) -> bool:
         """Tell whether it runs, started by this controller or by an earlier one."""
-        return self._child_runs() or _is_locked(self.folder / "lock")
+        return self._child_runs() or is_locked(self.folder / "lock")
 
     def end_sign(self) -> IO[bytes] | None:
         """Return what becomes readable when it ends; None when it was not started by this controller."""
@@ -168,20 +167,6 @@ class TrialProcess:
 
     def _run(self) -> dict[str, Any]:
         return _read(self.folder / "run.json")
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from chandlery.files import is_locked
 from chandlery.gc.candidate import Candidate, newest
 from chandlery.gc.look import Look
 from chandlery.gc.references import read_json
@@ -24,30 +23,18 @@ def trial_candidates(look: Look) -> Iterator[Candidate]:
     alive = {trial["metadata"]["uid"] for trial in look.references.trials}
     for folder in folders:
         uid = _uid(folder)
-        if uid not in alive and look.policy.long_idle(newest(folder)) and not _runs(folder):
+        if uid not in alive and look.policy.long_idle(newest(folder)) and not is_locked(folder / "lock"):
             name = str(folder.relative_to(look.home / "experiments"))
             yield Candidate(
                 "trial",
                 name,
                 "its Trial is no more",
                 (folder,),
-                may_go=partial(lambda folder, uid: _uid(folder) == uid and not _runs(folder), folder, uid),
+                may_go=partial(
+                    lambda folder, uid: _uid(folder) == uid and not is_locked(folder / "lock"), folder, uid
+                ),
             )
 
 
 def _uid(folder: Path) -> str:
     return str((read_json(folder / "run.json") or {}).get("uid", ""))
-
-
-def _runs(folder: Path) -> bool:
-    try:
-        descriptor = os.open(folder / "lock", os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

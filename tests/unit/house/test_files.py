@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from chandlery.files import write_json, write_text
+from chandlery.files import is_locked, write_json, write_text
 
 LENGTH = 200_000
 
@@ -95,3 +98,30 @@ def test_json_is_indented_as_asked_in_a_folder_that_was_missing(tmp_path: Path) 
     write_json(tmp_path / "line.json", document, indent=None)
     assert (tmp_path / "deep" / "er" / "two.json").read_text() == json.dumps(document, indent=2)
     assert (tmp_path / "line.json").read_text() == '{"b": [1], "a": null}'
+
+
+def test_a_lock_is_held_as_long_as_its_process_lives(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not is_locked(path)
+    path.touch()
+    assert not is_locked(path)
+
+    program = (
+        f"import fcntl; f = open({str(path)!r}); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline()
+        assert is_locked(path)
+        holder.kill()
+    assert not is_locked(path)
+
+
+def test_asking_leaves_the_lock_free(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    assert not is_locked(path)
+    with open(path) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
