@@ -15,6 +15,7 @@ from chandlery.runner.record import RunRecord
 
 # Events whose message is worth a line of its own in the scrollback.
 LASTING = ("trial.finished", "epoch", "canary.evidence", "canary.stage", "canary.verdict")
+EPOCH_SECONDS = 1.0  # epochs that follow each other faster do not each get a line
 MARKS = {
     "succeeded": ("✓", "green"),
     "cached": ("≡", "cyan"),
@@ -33,6 +34,7 @@ class Display:
         self._task = ""
         self._since = 0.0
         self._message = ""
+        self._epoch_told = -EPOCH_SECONDS
         self._live: Live | None = None
 
     def __enter__(self) -> Display:
@@ -85,8 +87,18 @@ class Display:
             self.line(f"    {task} failed, again in {event['seconds']:.0f} s")
         elif kind != "step.failed" and message:
             self._message = message
-            if self._verbose or kind in LASTING:
+            if self._verbose or (kind in LASTING and not self._too_soon(event)):
                 self.line(f"      {message}")
+
+    def _too_soon(self, event: dict[str, Any]) -> bool:
+        """Tell whether this is an epoch, not the last, that comes fast after another; the log has them all."""
+        if event["event"] != "epoch":
+            return False
+        now = time.monotonic()
+        if now - self._epoch_told < EPOCH_SECONDS and event.get("epoch") != event.get("epochs"):
+            return True
+        self._epoch_told = now
+        return False
 
     def _finish(self, task: str, state: str, detail: str) -> None:
         mark, style = MARKS[state]
