@@ -270,7 +270,10 @@ class Controller:
         elif running:
             status.set_condition(after, "Running", "TrialRunning", "Trial is running")
         elif process.attempts >= MAX_ATTEMPTS:
-            _conclude(after, "Failed", "TrialFailed", f"its process was killed {process.attempts} times")
+            how = (
+                f"its process was killed {process.attempts} times; if by nobody, the machine's memory ran out"
+            )
+            _conclude(after, "Failed", "TrialFailed", how)
         else:
             process.start(self._command(trial, process.folder))
             status.set_condition(after, "Running", "TrialRunning", "Trial is running")

@@ -20,6 +20,7 @@ import time
 GRACE_SECONDS = 5.0
 ALREADY_RUNNING = 75
 ENDED_FROM_OUTSIDE = 143
+KILLED_FROM_OUTSIDE = 137
 
 
 def main(folder: str, work: str, deadline_seconds: float, words: list[str]) -> int:
@@ -59,12 +60,15 @@ def main(folder: str, work: str, deadline_seconds: float, words: list[str]) -> i
     if ended:
         # Whoever ends a trial knows why; nothing is written, so a trial ended by a shutdown runs again.
         return ENDED_FROM_OUTSIDE
-    _conclude(folder, code, late=late)
+    # One killed from outside (by hand, or for want of memory) has told nothing about its parameters: it runs again.
+    killed = code == -signal.SIGKILL and not late
+    if not killed:
+        _conclude(folder, code, late=late)
     if os.getpgrp() == os.getpid():
         # What the trial started and left behind goes with it.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.killpg(0, signal.SIGTERM)
-    return 0
+    return KILLED_FROM_OUTSIDE if killed else 0
 
 
 def _wait(child: int, ended: list[bool], wake: int, deadline: float | None) -> tuple[int, bool]:

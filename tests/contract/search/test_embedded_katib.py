@@ -455,6 +455,17 @@ class TestFaults:
         os.killpg(run["pid"], signal.SIGKILL)
         assert wait_for()["status"]["trialsSucceeded"] == 1
 
+    def test_a_program_that_is_killed_while_its_wrapper_lives_runs_again_three_times_at_most(
+        self, store, controller, make_experiment, wait_for, home
+    ):
+        code = "os.kill(os.getpid(), 9)"
+        store.apply(make_experiment(code, maxTrialCount=1, parallelTrialCount=1, maxFailedTrialCount=1))
+        status = wait_for()["status"]
+        assert status["trialsFailed"] == 1
+        (trial,) = trials(store)
+        assert "killed 3 times" in trial["status"]["conditions"][-1]["message"]
+        wait_until(lambda: not processes_of(home))
+
     def test_a_killed_wrapper_does_not_leave_its_program_behind(
         self, store, controller, make_experiment, wait_for, home
     ):
