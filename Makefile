@@ -33,10 +33,8 @@ demo: $(SETUP) ## A model's whole life: train a champion, then release a better 
 demo-bad: $(SETUP) ## The same with a model trained on corrupted labels: rolled back by itself
 	$(RUN) python examples/digits/demo.py --bad
 
-# The registry's tests fork; they get processes of their own, in which no gRPC has ever run.
 test: $(SETUP) lint ## The whole test suite
-	$(RUN) pytest -n 2 --dist loadfile --ignore tests/contract/registry --ignore tests/fuzz
-	$(RUN) pytest -n 2 --dist loadfile tests/contract/registry
+	$(RUN) pytest -n 2 --dist loadfile --ignore tests/fuzz
 
 test-fast: $(SETUP) ## Tests that start no server and import no TensorFlow
 	$(RUN) pytest -m "not slow and not network" --ignore tests/fuzz

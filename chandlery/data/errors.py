@@ -55,7 +55,7 @@ def _typed(action: str, error: grpc.RpcError) -> ChandleryError:
         return DeadlineError(message, "is pachd under load? run again, or give it longer")
     if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
         return PlatformError(message, "set PACH_PYTHON_AUTH_TOKEN to a token with the repoWriter role")
-    if code == grpc.StatusCode.NOT_FOUND:
+    if code == grpc.StatusCode.NOT_FOUND or "invalid offset" in lower:
         return NotFoundError(message, "see what exists with `pachctl list repo` or the message's own list")
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED or any(word in lower for word in _FULL):
         return DataError(message, f"free space at {platform.endpoints().data}; nothing was committed")

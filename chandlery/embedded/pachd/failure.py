@@ -39,6 +39,11 @@ def unknown(text: str) -> ServiceError:
     return ServiceError(StatusCode.UNKNOWN, text)
 
 
+def internal(text: str) -> ServiceError:
+    """Return an INTERNAL refusal."""
+    return ServiceError(StatusCode.INTERNAL, text)
+
+
 def invalid(text: str) -> ServiceError:
     """Return an INVALID_ARGUMENT refusal."""
     return ServiceError(StatusCode.INVALID_ARGUMENT, text)

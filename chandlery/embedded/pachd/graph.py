@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from chandlery.embedded.pachd import layers, paths, tables, triggers
 from chandlery.embedded.pachd.chunks import ChunkStore, Small
 from chandlery.embedded.pachd.database import now
-from chandlery.embedded.pachd.failure import ServiceError, unknown
+from chandlery.embedded.pachd.failure import ServiceError, internal, unknown
 from chandlery.embedded.pachd.tables import AUTO, USER, Branch, Commit, Connection, Repo, State, name_of
 
 
@@ -84,7 +84,7 @@ def create_branch(work: Work, repo: Repo, name: str, head: Commit | None, source
     """Make a branch, or move it and set its provenance. A branch always has a head: an empty commit if need be.
 
     Raises:
-        ServiceError: UNKNOWN when the provenance would have a cycle or `head` is of another repo.
+        ServiceError: INTERNAL when the provenance would have a cycle, UNKNOWN when `head` is of another repo.
     """
     if paths.is_commit_id(name):
         raise unknown(f"branch name ({name}) invalid: it has the form of a commit id")
@@ -96,7 +96,7 @@ def create_branch(work: Work, repo: Repo, name: str, head: Commit | None, source
         raise unknown(f"repo {repo} cannot be in the provenance of its own branch")
     upstream = _closure(work.db, [source.pk for source in sources], "source", "branch")
     if branch.pk in upstream:
-        raise unknown(f"branch {repo}@{name} cannot be in its own provenance")
+        raise internal(f"cycle detected because {repo}@{name} would be in its own provenance")
     before = {source.pk for source in tables.branch_sources(work.db, branch)}
     work.db.execute("DELETE FROM branch_provenance WHERE branch = ?", (branch.pk,))
     work.db.executemany(

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from chandlery.embedded.pachd import paths, tables
-from chandlery.embedded.pachd.failure import invalid, not_found
+from chandlery.embedded.pachd.failure import invalid, not_found, unknown
 from chandlery.embedded.pachd.tables import Branch, Commit, Connection, Repo
 
 _REFERENCE = re.compile(r"(?P<name>[^\^~.]*)(?P<steps>(?:[\^~]\d*)*)(?:\.(?P<from_root>\d+))?\Z")
@@ -49,7 +49,7 @@ def commit(db: Connection, message: Any) -> Commit:
     An id that is not in the repo itself is looked for among the provenance of its commit set.
 
     Raises:
-        ServiceError: INVALID_ARGUMENT without id and branch, NOT_FOUND.
+        ServiceError: INVALID_ARGUMENT without id and branch, NOT_FOUND; UNKNOWN for an ancestor that there is not.
     """
     if type(message).__name__ == "CommitPicker":
         return _picked(db, message)
@@ -67,16 +67,16 @@ def by_text(db: Connection, in_repo: Repo, text: str) -> Commit:
     """Return the commit that `text` means in a repo: `id`, `branch`, `x^2`, `x~2`, `branch.2`.
 
     Raises:
-        ServiceError: NOT_FOUND.
+        ServiceError: NOT_FOUND; UNKNOWN for an ancestor that there is not.
     """
     match = _REFERENCE.match(text)
     if match is None:
         raise not_found(f"commit {in_repo}@{text} not found")
     found = _named(db, in_repo, match["name"])
     for step in _STEP.findall(match["steps"]):
-        found = _ancestor(db, found, int(step or 1), f"{in_repo}@{text}")
+        found = _ancestor(db, found, int(step or 1))
     if match["from_root"]:
-        found = _from_root(db, found, int(match["from_root"]), f"{in_repo}@{text}")
+        found = _from_root(db, found, int(match["from_root"]))
     return found
 
 
@@ -109,23 +109,29 @@ def _in_provenance(db: Connection, in_repo: Repo, set_id: str) -> Commit | None:
     )
 
 
-def _ancestor(db: Connection, start: Commit, steps: int, text: str) -> Commit:
+def _ancestor(db: Connection, start: Commit, steps: int) -> Commit:
     found = start
-    for _ in range(steps):
+    for step in range(steps):
         if found.parent is None:
-            raise not_found(f"commit {text} not found: {tables.name_of(db, start)} has fewer ancestors")
+            raise unknown(
+                f"invalid offset for ancestor of commit: {tables.name_of(db, start)}, offset requested: {steps}, "
+                f"offset traversable: {step}"
+            )
         found = tables.commit_by_pk(db, found.parent)
     return found
 
 
-def _from_root(db: Connection, head: Commit, position: int, text: str) -> Commit:
+def _from_root(db: Connection, head: Commit, position: int) -> Commit:
     line = [head]
     while line[-1].parent is not None:
         line.append(tables.commit_by_pk(db, line[-1].parent))
     if position == 0:
         return head
     if position > len(line):
-        raise not_found(f"commit {text} not found: the branch has {len(line)} commits")
+        raise unknown(
+            f"invalid offset from branch root for head commit: {tables.name_of(db, head)}, offset: {position - 1}, "
+            f"maximum depth: {len(line)}"
+        )
     return line[-position]
 
 
@@ -136,7 +142,7 @@ def _picked(db: Connection, picker: Any) -> Commit:
         found = branch(db, picker.branch_head)
         return by_text(db, tables.repo_by_pk(db, found.repo), found.name)
     if picker.ancestor and picker.ancestor.start:
-        return _ancestor(db, _picked(db, picker.ancestor.start), picker.ancestor.offset, "picked")
+        return _ancestor(db, _picked(db, picker.ancestor.start), picker.ancestor.offset)
     if picker.branch_root and picker.branch_root.branch:
         found = branch(db, picker.branch_root.branch)
         in_repo = tables.repo_by_pk(db, found.repo)

@@ -79,8 +79,17 @@ def test_the_file_set_of_a_commit_carries_its_files_elsewhere(client, master, ne
 
 def test_the_file_set_of_a_commit_appends(client, master, put, adding):
     """The files of GetFileSet are appended to what is there, as those of every file set."""
-    source = put(master, {"/a": b"1"})
+    source = put(master, {"/a": b"1"}, append=True)
     assert read(client, adding(client.pfs.get_file_set(commit=source).file_set_id), "/a") == b"11"
+
+
+@pytest.mark.differs(
+    "embedded", "the embedded pachd keeps what a commit shows, not how it came about: it appends"
+)
+def test_the_file_set_of_a_commit_replaces_what_the_commit_replaced(client, master, put, adding):
+    """A file that was overwritten in a commit is overwritten by its GetFileSet too."""
+    source = put(master, {"/a": b"1"})
+    assert read(client, adding(client.pfs.get_file_set(commit=source).file_set_id), "/a") == b"1"
 
 
 def test_a_file_set_is_renewed(client, stage, adding):

@@ -58,6 +58,10 @@ def requests(commit, stream, source_commit):
             yield pfs.ModifyFileRequest(copy_file=pfs.CopyFile(dst=value, src=source))
 
 
+def _digest(data):
+    return blake2b(data, digest_size=32).digest()
+
+
 def shown(client, commit):
     """Return all files by a listing and by reading each, checked against each other."""
     found = {}
@@ -68,8 +72,9 @@ def shown(client, commit):
         if info.file_type == pfs.FileType.FILE:
             content = b"".join(piece.value for piece in client.pfs.get_file(file=info.file))
             assert info.size_bytes == len(content)
-            inner = blake2b(content, digest_size=32).digest() if content else b""
-            assert info.hash == blake2b(inner, digest_size=32).digest()
+            inner = _digest(content)
+            # An empty file has no chunk; pachd gives it an empty one when an open commit adds to it twice.
+            assert info.hash in {_digest(inner)} | (set() if content else {_digest(b"")})
             found[info.file.path] = content
     return found
 

@@ -131,8 +131,8 @@ def test_a_missing_project_is_not_found(client, refused):
 
 
 def test_version_and_cluster_are_told(client):
-    """GetVersion tells a 2.x, InspectCluster an id."""
-    assert client.get_version().major == 2
+    """GetVersion tells a 2.x (or 0.0.0, as one that is no release does), InspectCluster an id."""
+    assert client.get_version().major in (0, 2)
     assert client.admin.inspect_cluster().id
 
 

@@ -110,15 +110,15 @@ def diff_file(call: Call, request: Any) -> Iterator[Any]:
         old_message, old_path = request.old_file.commit, request.old_file.path
         if not (old_message.id or old_message.branch.name):
             if new.commit.parent is None:
-                for node in _side(new, request.new_file.path, request.shallow):
+                for node in new.walk(request.new_file.path):
                     yield pfs.DiffFileResponse(new_file=new.message_of(node))
                 return
             parent = tables.commit_by_pk(new.db, new.commit.parent)
             old, old_path = Snapshot(call, new.db, parent), request.new_file.path
         else:
             old = Snapshot(call, new.db, references.commit(new.db, old_message))
-        new_side = _side(new, request.new_file.path, request.shallow)
-        old_side = _side(old, old_path, request.shallow)
+        new_side = new.walk(request.new_file.path)
+        old_side = old.walk(old_path)
         for after, before in _differences(new_side, old_side):
             call.check()
             response = pfs.DiffFileResponse()
@@ -127,10 +127,6 @@ def diff_file(call: Call, request: Any) -> Iterator[Any]:
             if before:
                 response.old_file = old.message_of(before)
             yield response
-
-
-def _side(found: Snapshot, path: str, shallow: bool) -> Iterator[Node]:
-    return found.children(path) if shallow else found.walk(path)
 
 
 def _differences(new: Iterator[Node], old: Iterator[Node]) -> Iterator[tuple[Node | None, Node | None]]:
