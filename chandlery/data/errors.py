@@ -44,6 +44,14 @@ def translated(action: str) -> Iterator[None]:
         raise
 
 
+def says_missing(error: grpc.RpcError) -> bool:
+    """Tell whether pachd refused because there is no such thing: by the code, or only by the text."""
+    if hasattr(error, "code") and error.code() == grpc.StatusCode.NOT_FOUND:
+        return True
+    text = ((error.details() if hasattr(error, "details") else "") or "").lower()
+    return "not found" in text or "invalid offset" in text  # of an ancestor that there is not
+
+
 def _typed(action: str, error: grpc.RpcError) -> ChandleryError:
     code = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN
     text = _first_line((error.details() if hasattr(error, "details") else "") or str(error))
@@ -55,7 +63,7 @@ def _typed(action: str, error: grpc.RpcError) -> ChandleryError:
         return DeadlineError(message, "is pachd under load? run again, or give it longer")
     if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
         return PlatformError(message, "set PACH_PYTHON_AUTH_TOKEN to a token with the repoWriter role")
-    if code == grpc.StatusCode.NOT_FOUND or "invalid offset" in lower:
+    if says_missing(error):
         return NotFoundError(message, "see what exists with `pachctl list repo` or the message's own list")
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED or any(word in lower for word in _FULL):
         return DataError(message, f"free space at {platform.endpoints().data}; nothing was committed")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from chandlery.data.errors import translated
+from chandlery.data.errors import says_missing, translated
 from chandlery.data.lease import abandoned
 from chandlery.errors import DataError, DeadlineError, NotFoundError, UserError
 from chandlery.progress import report
@@ -129,7 +129,7 @@ def inspect(client: Client, repo: str, ref: str, commit: pfs.Commit) -> pfs.Comm
         try:
             return client.pfs.inspect_commit(commit=commit)
         except grpc.RpcError as error:
-            if error.code() != grpc.StatusCode.NOT_FOUND and "not found" not in (error.details() or ""):
+            if not says_missing(error):
                 raise
     raise _missing(client, repo, ref)
 
