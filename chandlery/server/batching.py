@@ -17,8 +17,13 @@ from chandlery.recipe import Columns
 from chandlery.server.model import count
 from chandlery.server.refusal import INTERNAL, Refused
 
-# A call that takes less holds the event loop up no longer than handing it to a thread and back would.
-QUICK_SECONDS = 0.002
+# A call that takes less is made on the event loop: the requests that it holds up would wait for the model anyway, and a
+# thread for it would cost more, in waiting for the interpreter, than could be read meanwhile.
+QUICK_SECONDS = 0.005
+# A call that takes less in the thread may be a quick one that waited for the interpreter: every so often one is made on
+# the loop, to see.
+PERHAPS_QUICK_SECONDS = 0.02
+SEE_EVERY = 64
 
 
 @dataclass(eq=False, slots=True)
@@ -64,7 +69,10 @@ class Batcher:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._busy = False  # a call is under way in the thread
         self._next: asyncio.Handle | None = None  # the next look at the queue
+        self._seen = 0  # requests that waited when the queue was last looked at
+        self._together = 1  # requests of the last call
         self._typical = math.inf  # seconds of a call, recent ones counting most
+        self._calls_in_thread = 0
 
     async def stop(self) -> None:
         """Stop answering; whoever still waits is refused."""
@@ -121,16 +129,32 @@ class Batcher:
             self._expiry = loop.call_at(self._due[0].expires, self._expire)
 
     def _look_soon(self) -> None:
-        """Have the queue looked at: after the requests that are being read now, or when it is time for a batch."""
+        """Have the queue looked at: once no more requests come in by themselves, or when it is time for a batch."""
         if self._busy or not self._queue:
             return
         loop = asyncio.get_running_loop()
         waits = self._max_wait > 0 and self._rows < self._max_batch
         if self._next is None:
-            self._next = loop.call_later(self._max_wait, self._look) if waits else loop.call_soon(self._look)
+            # Who is alone goes at once; after a call for several, the sockets are read once more first.
+            self._seen = 0 if self._together > 1 else 1
+            self._next = (
+                loop.call_later(self._max_wait, self._look) if waits else loop.call_soon(self._gather)
+            )
         elif self._max_wait > 0 and not waits:
             self._next.cancel()
             self._next = loop.call_soon(self._look)
+
+    def _gather(self) -> None:
+        """Let the loop read its sockets again as long as that brings requests, and no longer.
+
+        To read a request takes about as long as its client takes to send the next, so clients that ask without a pause
+        end up in one call, which costs hardly more than a call for one of them; a client alone waits for nobody.
+        """
+        if len(self._queue) > self._seen and self._rows < self._max_batch:
+            self._seen = len(self._queue)
+            self._next = asyncio.get_running_loop().call_soon(self._gather)
+        else:
+            self._look()
 
     def _look(self) -> None:
         """Have the next batch answered: here when the model is quick, for a change of threads takes longer then."""
@@ -140,14 +164,24 @@ class Batcher:
             self._look_soon()
             return
         rows = sum(waiting.count for waiting in batch)
+        self._together = len(batch)
         self._observe(rows)
         requests = [waiting.rows for waiting in batch]
-        if self._typical < QUICK_SECONDS and rows <= self._max_batch:
+        if self._is_quick() and rows <= self._max_batch:
             self._deliver(batch, self._compute(requests))
             return
         self._busy = True
+        self._calls_in_thread += 1
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, requests)
         work.add_done_callback(lambda done: self._computed(batch, done))
+
+    def _is_quick(self) -> bool:
+        if self._typical < QUICK_SECONDS:
+            return True
+        see = self._typical < PERHAPS_QUICK_SECONDS and self._calls_in_thread >= SEE_EVERY
+        if see:
+            self._calls_in_thread, self._typical = 0, math.inf  # what this call takes counts alone
+        return see
 
     def _computed(self, batch: list[_Waiting], work: asyncio.Future[list[Columns | Refused]]) -> None:
         self._busy = False

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from chandlery.errors import RecipeError
+from chandlery.server import batching
 from chandlery.server.batching import Batcher
 from chandlery.server.refusal import Refused
 
@@ -190,3 +191,85 @@ def test_a_quick_model_is_called_without_a_change_of_threads_and_a_slow_one_besi
     assert threading.current_thread().name in serve(model, scenario)
     assert threads[0].startswith("model")  # it may be slow: nothing is known of it yet
     assert threads[-1].startswith("model")
+
+
+def test_after_a_shared_call_the_next_waits_for_what_is_being_read():
+    model = Model()
+
+    async def scenario(batcher):
+        await asyncio.gather(ask(batcher, 0))  # a quick call: from now on they are made on the loop
+        await asyncio.gather(ask(batcher, 1), ask(batcher, 2))
+
+        async def later(value):
+            await asyncio.sleep(0)
+            return await batcher.submit({"x": np.array([value], dtype=float)})
+
+        await asyncio.gather(ask(batcher, 3), later(4.0))
+        await ask(batcher, 5)
+        await asyncio.gather(ask(batcher, 6), later(7.0))
+
+    serve(model, scenario)
+    assert model.calls == [[0.0], [1.0, 2.0], [3.0, 4.0], [5.0], [6.0], [7.0]]
+
+
+def threads(seconds, calls):
+    """The threads in which calls of such length are made, one after the other."""
+    seen = []
+
+    def model(rows):
+        seen.append(threading.current_thread() is threading.main_thread())
+        time.sleep(seconds(len(seen)))
+        return {"y": rows["x"]}
+
+    class Open:
+        gate = threading.Event()
+
+        def __call__(self, rows):
+            return model(rows)
+
+    async def scenario(batcher):
+        for _ in range(calls):
+            await ask(batcher, 1)
+
+    serve(Open(), scenario)
+    return seen
+
+
+def test_a_model_that_becomes_quick_comes_back_to_the_loop():
+    on_loop = threads(lambda number: 0.008 if number < 10 else 0.0005, 10 + 2 * batching.SEE_EVERY)
+    assert not any(on_loop[:10])
+    assert on_loop[-1]
+
+
+def test_a_slow_model_never_holds_the_loop_up():
+    assert not any(threads(lambda number: 0.025, batching.SEE_EVERY + 5))
+
+
+def test_a_model_that_is_not_quite_quick_is_tried_on_the_loop_now_and_then():
+    on_loop = threads(lambda number: 0.007, 2 * batching.SEE_EVERY + 10)
+    assert on_loop.count(True) == 2
+
+
+def test_all_that_wait_too_long_are_refused_each_in_its_time():
+    model = Model()
+    model.gate.clear()
+
+    async def scenario(batcher):
+        began = time.monotonic()
+        waits = []
+
+        async def one():
+            with pytest.raises(Refused) as caught:
+                await ask(batcher, 1)
+            assert caught.value.status == 504
+            waits.append(time.monotonic() - began)
+
+        async def two():
+            await asyncio.sleep(0.1)
+            await one()
+
+        await asyncio.gather(one(), two())
+        assert 0.2 <= waits[0] < waits[1]
+        assert 0.3 <= waits[1] < 3
+
+    serve(model, scenario, timeout=0.2)
