@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 20.0  # how long a call is repeated while the server does not answer
 ANSWER_SECONDS = 10.0  # how long one request waits for its answer
 PAUSE_SECONDS = 0.5
+MOST_COLLISIONS = 5  # repeats of a call that another process was faster with
 
 # MLflow's own retries are switched off: `call` repeats, with a deadline over all tries. Telemetry goes nowhere.
 ENVIRONMENT = {
@@ -59,11 +60,14 @@ def call(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
     from mlflow.exceptions import MlflowException
 
     deadline = time.monotonic() + DEADLINE_SECONDS
+    collisions = 0
     while True:
         try:
             return function(*arguments, **named)
         except MlflowException as error:
-            if not is_away(error):
+            collided = has_collided(error)
+            collisions += collided
+            if not is_away(error) and not (collided and collisions <= MOST_COLLISIONS):
                 raise refused(str(error)) from error
             if time.monotonic() >= deadline:
                 raise unreachable(str(error)) from error
@@ -87,6 +91,16 @@ def is_away(error: BaseException) -> bool:
     # MLflow gives the code INTERNAL_ERROR (500) to whatever it has no better name for, its database being busy
     # included; repeating those costs a real error a few seconds and nothing else.
     return int(status) in (429, 500, 502, 503, 504)
+
+
+def has_collided(error: BaseException) -> bool:
+    """Tell whether two processes wrote the same row at the same moment; whoever repeats it finds it there.
+
+    MLflow looks whether a row is there before it inserts it, and passes on what its database says when another process
+    was faster.
+    """
+    text = str(error)
+    return "IntegrityError" in text or "UniqueViolation" in text or "Duplicate entry" in text
 
 
 def unreachable(detail: str) -> RegistryError:
