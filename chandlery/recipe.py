@@ -225,8 +225,10 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
     else:
         with np.errstate(all="ignore"):  # a number that does not fit is refused below, not warned of
             converted = array.astype(column.dtype)
-    if column.dtype.startswith("int") and not np.array_equal(converted, array):
-        raise RecipeError(f"{what}: {column.name!r} is not whole numbers", f"expected {describe(columns)}")
+        if column.dtype.startswith("int") and not np.array_equal(converted, array):
+            raise RecipeError(
+                f"{what}: {column.name!r} is not whole numbers", f"expected {describe(columns)}"
+            )
     if not column.nullable and converted.dtype.kind == "f" and not np.isfinite(converted).all():
         raise RecipeError(
             f"{what}: {column.name!r} has a value that is not finite", f"expected {describe(columns)}"

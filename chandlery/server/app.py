@@ -98,8 +98,8 @@ class Replica:
         ]
         if settings.predictor:
             self._headers.append((ROUTE.encode(), settings.predictor.encode("latin-1", "replace")))
-        self._v1 = self._endpoint("predictions", self._predict, seldon_v1.write_error)
-        self._v2 = self._endpoint("predictions", self._infer, _v2_error)
+        self._v1 = _Endpoint(self, "predictions", self._predict, seldon_v1.write_error)
+        self._v2 = _Endpoint(self, "predictions", self._infer, _v2_error)
 
     def short_ways(self) -> dict[str, tuple[_Endpoint, dict[str, str]]]:
         """Return the endpoint and path parameters of every path to which predictions are posted."""
@@ -109,13 +109,13 @@ class Replica:
     def routes(self) -> list[Route]:
         """Return all routes, the busiest first."""
         predict, infer = self._v1, self._v2
-        feedback = self._endpoint("feedback", self._feedback, seldon_v1.write_error)
-        v1_metadata = self._endpoint("metadata", self._v1_metadata, seldon_v1.write_error)
-        v1_health = self._endpoint("status", self._v1_health, seldon_v1.write_error)
-        v2_metadata = self._endpoint("metadata", self._v2_metadata, _v2_error)
-        v2_server = self._endpoint("metadata", self._v2_server, _v2_error)
-        v2_ready = self._endpoint("status", self._v2_ready, _v2_error)
-        v2_model_ready = self._endpoint("status", self._v2_model_ready, _v2_error)
+        feedback = _Endpoint(self, "feedback", self._feedback, seldon_v1.write_error)
+        v1_metadata = _Endpoint(self, "metadata", self._v1_metadata, seldon_v1.write_error)
+        v1_health = _Endpoint(self, "status", self._v1_health, seldon_v1.write_error)
+        v2_metadata = _Endpoint(self, "metadata", self._v2_metadata, _v2_error)
+        v2_server = _Endpoint(self, "metadata", self._v2_server, _v2_error)
+        v2_ready = _Endpoint(self, "status", self._v2_ready, _v2_error)
+        v2_model_ready = _Endpoint(self, "status", self._v2_model_ready, _v2_error)
         post, both, get = ["POST"], ["POST", "GET"], ["GET"]
         return [
             # what Seldon's executor shows to the outside
@@ -155,11 +155,6 @@ class Replica:
         yield
         await self.batcher.stop()
         await self.log.stop()
-
-    def _endpoint(
-        self, service: str, handler: Handler, write_error: Callable[[Refused], dict[str, Any]]
-    ) -> _Endpoint:
-        return _Endpoint(self, service, handler, write_error)
 
     def headers(self, request_id: str, status: int, retry_after: int) -> list[Header]:
         """Return the headers of an answer.

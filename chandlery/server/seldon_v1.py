@@ -63,10 +63,9 @@ def _given_back(meta: Mapping[str, Any], field: str, what: str) -> dict[str, Any
     """Return a map of the request that goes into the answer as it is."""
     value = _mapping(meta.get(field), f"{what}.meta.{field}")
     if value:
+        # Deeper than it will stand: JSON may be read deeper than it can be written.
         try:
-            orjson.dumps(
-                [[[[value]]]]
-            )  # deeper than it will stand; JSON may be read deeper than it can be written
+            orjson.dumps([[[[value]]]])
         except TypeError as error:
             raise Refused(400, f"{what}.meta.{field} cannot be given back: {error}") from error
     return value

@@ -26,6 +26,17 @@ def test_the_hash_of_an_empty_file(master, put, hash_of):
     assert hash_of(put(master, {"/f": b""}), "/f") == digest(b"")
 
 
+@pytest.mark.differs(
+    "real", "a real pachd gives it an empty chunk until the commit is finished: B(B(nothing))"
+)
+def test_the_hash_of_an_empty_file_that_an_open_commit_adds_to_twice(client, master, hash_of):
+    """An empty file has the hash B(nothing), however often nothing was added to it."""
+    new = client.pfs.start_commit(branch=master)
+    for _ in range(2):
+        client.pfs.put_file_from_bytes(commit=new, path="/f", data=b"", append=True)
+    assert hash_of(new, "/f") == digest(b"")
+
+
 def test_the_hash_of_a_directory(master, put, hash_of):
     """A directory has the hash of its children's hashes in order; their names are not in it."""
     new = put(master, {"/a": b"hello", "/d/b": b"", "/d/c": b"x"})

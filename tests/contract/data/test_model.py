@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from hashlib import blake2b
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pachyderm_sdk.api import pfs
+
+from .words import digest
 
 # Names that sort around the slash and nest, so that byte order and subtrees are put to the test.
 PATHS = st.sampled_from(
@@ -58,11 +59,7 @@ def requests(commit, stream, source_commit):
             yield pfs.ModifyFileRequest(copy_file=pfs.CopyFile(dst=value, src=source))
 
 
-def _digest(data):
-    return blake2b(data, digest_size=32).digest()
-
-
-def shown(client, commit):
+def shown(client, commit, is_open=False):
     """Return all files by a listing and by reading each, checked against each other."""
     found = {}
     listed = list(client.pfs.walk_file(file=pfs.File(commit=commit, path="/")))
@@ -72,9 +69,9 @@ def shown(client, commit):
         if info.file_type == pfs.FileType.FILE:
             content = b"".join(piece.value for piece in client.pfs.get_file(file=info.file))
             assert info.size_bytes == len(content)
-            inner = _digest(content)
-            # An empty file has no chunk; pachd gives it an empty one when an open commit adds to it twice.
-            assert info.hash in {_digest(inner)} | (set() if content else {_digest(b"")})
+            # pachd's hash of an empty file in an open commit is another one (test_digests.py).
+            if content or not is_open:
+                assert info.hash == digest(digest(content) if content else b"")
             found[info.file.path] = content
     return found
 
@@ -101,7 +98,7 @@ def test_history_shows_what_a_dict_would(client, history):
             possible = [each for each in stream if each[0] != "copy" or each[1] in source]
             now = simulate(now, possible, source)
             client.pfs.modify_file(requests(commit, possible, source_commit))
-        assert shown(client, commit) == now
+        assert shown(client, commit, is_open=True) == now
         if end == "drop":
             client.pfs.drop_commit(commit=commit)
             continue
