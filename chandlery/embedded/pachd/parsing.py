@@ -47,11 +47,12 @@ def _check(message: Any) -> None:
         value = object.__getattribute__(message, name)
         if value is betterproto.PLACEHOLDER:
             continue  # not set; to ask for it would make it, and some messages hold their own kind
-        repeated = isinstance(message._betterproto.default_gen[name](), list)
+        default = message._betterproto.default_gen[name]()
+        repeated = isinstance(default, list)
         if repeated and not isinstance(value, list):
             raise invalid(f"malformed message: {name} is not repeated")
         for item in value if repeated else [value]:
-            if item is None or meta.wraps or meta.proto_type == "map":
+            if meta.wraps or meta.proto_type == "map" or (item is None and default is None):
                 continue
             if not isinstance(item, _TYPES.get(meta.proto_type, int | float)):
                 raise invalid(f"malformed message: {name} is {type(item).__name__}, not {meta.proto_type}")

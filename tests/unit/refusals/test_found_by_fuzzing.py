@@ -192,7 +192,16 @@ def test_columns_that_are_no_numbers(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x08\x01", b"\x0a", b"\x0a\xff", b"\x0f", b"\x0a\x02\x0a\xff", b"\x12\x01\xff"]
+    "data",
+    [
+        b"\x08\x01",
+        b"\x0a",
+        b"\x0a\xff",
+        b"\x0f",
+        b"\x0a\x02\x0a\xff",
+        b"\x12\x01\xff",
+        b"\x0a\x04\x0a\x01a\x1b",
+    ],
 )
 def test_malformed_messages(data: bytes) -> None:
     from pachyderm_sdk.api import pfs
