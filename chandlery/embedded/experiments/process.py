@@ -105,8 +105,13 @@ class TrialProcess:
         return self._child_runs() or is_locked(self.folder / "lock")
 
     def end_sign(self) -> IO[bytes] | None:
-        """Return what becomes readable when it ends; None when it was not started by this controller."""
-        return self._child.stdout if self._child is not None and self._child_runs() else None
+        """Return what is readable from its end until `is_running` has told of it.
+
+        None when it was not started by this controller.
+        """
+        # It must not be asked here whether it runs: an end between a look and the wait would be slept through.
+        sign = self._child.stdout if self._child is not None else None
+        return sign if sign is not None and not sign.closed else None
 
     def ended(self) -> Ended | None:
         """Return how it ended; None while it runs, and when it was killed before it could end."""
