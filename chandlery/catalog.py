@@ -168,7 +168,7 @@ def inputs(spec: dict[str, Any]) -> list[Input]:
                 value["parameterType"],
                 False,
                 not optional,
-                value.get("defaultValue", ""),
+                _default(value),
                 value.get("description", ""),
             )
         )
@@ -176,6 +176,13 @@ def inputs(spec: dict[str, Any]) -> list[Input]:
         kind = value.get("artifactType", {}).get("schemaTitle", "")
         found.append(Input(name, kind, True, not value.get("isOptional"), None, value.get("description", "")))
     return sorted(found, key=lambda item: (not item.required, item.name))
+
+
+def _default(parameter: dict[str, Any]) -> Any:
+    found = parameter.get("defaultValue", "")
+    # JSON has one kind of number, and kfp's compiler writes it as a float.
+    whole = parameter["parameterType"] == "NUMBER_INTEGER" and isinstance(found, float) and found.is_integer()
+    return int(found) if whole else found
 
 
 def outputs(spec: dict[str, Any]) -> list[Output]:
