@@ -150,7 +150,7 @@ class ChunkStore:
             if len(chunks) == RECORD_BYTES and int.from_bytes(chunks[32:], "little") <= SMALL_BYTES
         }
         places = ", ".join("?" * len(digests))
-        # In the order of the table, so that each of its pages is visited once.
+        # In the order of the index, so that each of its pages is visited once.
         found = dict(
             connection.execute(
                 f"SELECT digest, data FROM small_chunk WHERE digest IN ({places})", sorted(digests)

@@ -63,6 +63,13 @@ CREATE TABLE branch_trigger (branch INTEGER PRIMARY KEY, source INTEGER NOT NULL
   commits INTEGER NOT NULL, "all" INTEGER NOT NULL);
 CREATE INDEX branch_triggered ON branch_trigger (source);
 """,
+    # Rows of kilobytes in the order of their digests split a page at nearly every insertion.
+    """
+ALTER TABLE small_chunk RENAME TO small_chunk_by_digest;
+CREATE TABLE small_chunk (digest BLOB PRIMARY KEY, data BLOB NOT NULL);
+INSERT INTO small_chunk (digest, data) SELECT digest, data FROM small_chunk_by_digest;
+DROP TABLE small_chunk_by_digest;
+""",
 )
 SCHEMA_VERSION = len(_UPGRADES)
 

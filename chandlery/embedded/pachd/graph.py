@@ -204,8 +204,7 @@ def delete_repo(work: Work, repo: Repo, force: bool) -> None:
 
 def insert_small(db: Connection, small: list[Small]) -> None:
     """Put the small chunks of files into the database."""
-    # In the order of the table: each of its pages is written once.
-    db.executemany("INSERT OR IGNORE INTO small_chunk (digest, data) VALUES (?, ?)", sorted(small))
+    db.executemany("INSERT OR IGNORE INTO small_chunk (digest, data) VALUES (?, ?)", small)
 
 
 def settle_contents(db: Connection, chunks: ChunkStore, commit: Commit) -> None:

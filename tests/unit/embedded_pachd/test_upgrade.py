@@ -43,6 +43,26 @@ def test_a_store_of_the_first_version_keeps_its_commits_and_takes_triggers(store
     assert client.pfs.inspect_branch(branch=release).head.id == commit.id
 
 
+def test_a_store_of_the_second_version_keeps_its_small_files_and_takes_more(store):
+    path, write = store
+    write(
+        "ALTER TABLE small_chunk RENAME TO newer",
+        "CREATE TABLE small_chunk (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID",
+        "INSERT INTO small_chunk SELECT digest, data FROM newer",
+        "DROP TABLE newer",
+        "PRAGMA user_version = 2",
+    )
+    client = open_client(path)
+    with client.pfs.commit(branch=MASTER) as commit:
+        commit.put_file_from_bytes("/b", b"2")
+        commit.put_file_from_bytes("/c", b"1")
+    read = [client.pfs.pfs_file(pfs.File.from_uri(f"raw@master:/{name}")).read() for name in "abc"]
+    assert read == [b"1", b"2", b"1"]
+    connection = sqlite3.connect(path / "pachd.sqlite")
+    assert connection.execute("SELECT count(rowid) FROM small_chunk").fetchone() == (2,)
+    connection.close()
+
+
 def test_a_store_of_a_later_version_is_refused_and_left_alone(store):
     path, write = store
     write(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
