@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import time
@@ -62,7 +61,6 @@ def limit(call: str, *arguments: str) -> Call:
             with open(target, "rb") as file:
                 hashlib.file_digest(file, "sha256").hexdigest()
 
-    shutil.rmtree(target, ignore_errors=True)
     return copy
 
 
