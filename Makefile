@@ -49,8 +49,8 @@ load: $(SETUP) ## 1,000 weight changes, 20 rolling updates, 20 rollbacks under l
 chaos: $(SETUP) ## Kill, fill and cut a laptop platform at random moments: ROUNDS=200 SEED=20261124
 	$(RUN) python -m tests.chaos --rounds $(ROUNDS) --seed $(SEED) --only "$(ONLY)"
 
-fuzz: $(SETUP) ## Fuzz what faces a user or a network: CASES=10000
-	CHANDLERY_FUZZ_CASES=$(CASES) $(RUN) pytest -n 2 --timeout 900 tests/fuzz
+fuzz: $(SETUP) ## Fuzz what faces a user or a network: CASES=10000 SEED=20261124
+	CHANDLERY_FUZZ_CASES=$(CASES) CHANDLERY_FUZZ_SEED=$(SEED) $(RUN) pytest -n 2 --timeout 900 tests/fuzz
 
 lint: $(SETUP) ## Style, types, and golden files up to date
 	$(RUN) ruff check .

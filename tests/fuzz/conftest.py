@@ -2,7 +2,8 @@
 
 A file is a target; its tests share its cases.
 
-Cases differ from run to run; the seed is in the header, and CHANDLERY_FUZZ_SEED=<seed> runs the same cases again.
+`make fuzz` takes the same cases each time, so that a gate that fails is the change's fault; another SEED draws others.
+Without CHANDLERY_FUZZ_SEED a seed is drawn; it is in the header.
 """
 
 from __future__ import annotations
