@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chandlery import platform
-from chandlery.embedded.experiments import metrics, status, suggestions, template
+from chandlery.embedded.experiments import metrics, status, suggestions, template, wrapper
 from chandlery.embedded.experiments.process import MAX_ATTEMPTS, TrialProcess, wait_for_any
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.errors import ChandleryError, ConflictError, NotFoundError, PlatformError
@@ -30,6 +30,7 @@ EXPERIMENT_LABEL = "katib.kubeflow.org/experiment"
 KNOWN_ANNOTATION = "chandlery.io/known-trials"
 
 _PERIOD_SECONDS = 0.2
+_FULL_SECONDS = 1.0  # between tries while the disk is full
 _DEFAULT_PARALLEL = 3  # Katib's own
 
 
@@ -44,10 +45,22 @@ def run(stop: threading.Event) -> None:
     folder = platform.home() / "experiments"
     with _alone(folder, stop):
         controller = Controller(store, folder)
+        told = False
         try:
             while not stop.is_set():
-                controller.step()
-                controller.wait(_PERIOD_SECONDS)
+                try:
+                    controller.step()
+                except PlatformError as error:
+                    if wrapper.has_room(str(folder)):
+                        raise
+                    # Trials that run need not end for it: those that begin or end now wait for room.
+                    if not told:
+                        print(f"waiting for room on the disk: {error}", file=sys.stderr, flush=True)
+                    told = True
+                    stop.wait(_FULL_SECONDS)
+                else:
+                    told = False
+                    controller.wait(_PERIOD_SECONDS)
         finally:
             controller.end_all()
             store.close()
@@ -97,6 +110,8 @@ class Controller:
             except PlatformError:
                 raise  # the disk is full, say: nothing that an Experiment could be blamed for
             except Exception as error:  # one bad Experiment must not stop the others
+                if isinstance(error, OSError) and error.errno in wrapper.FULL:
+                    raise _no_room(self._folder) from error
                 traceback.print_exc()
                 self._give_up(experiment, trials, error)
 
@@ -274,6 +289,8 @@ class Controller:
                 f"its process was killed {process.attempts} times; if by nobody, the machine's memory ran out"
             )
             _conclude(after, "Failed", "TrialFailed", how)
+        elif not wrapper.has_room(str(self._folder)):
+            raise _no_room(self._folder)  # it would not be the trial's fault that it fails
         else:
             process.start(self._command(trial, process.folder))
             status.set_condition(after, "Running", "TrialRunning", "Trial is running")
@@ -403,6 +420,10 @@ def _conclude(after: Document, type_: str, reason: str, message: str) -> None:
 
 def _is_over(after: Document) -> bool:
     return status.is_set({"status": after}, *status.TERMINAL_EXPERIMENT)
+
+
+def _no_room(folder: Path) -> PlatformError:
+    return PlatformError(f"{folder}: no space left on the disk", "free some: trials wait for it")
 
 
 def _index(trial: Document) -> int:

@@ -10,6 +10,7 @@ environment is the trial's. Files in the trial's folder: `lock` (held while it r
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -21,6 +22,25 @@ GRACE_SECONDS = 5.0
 ALREADY_RUNNING = 75
 ENDED_FROM_OUTSIDE = 143
 KILLED_FROM_OUTSIDE = 137
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_ROOM_BYTES = 64 * 1024
+_ROOM_SECONDS = 0.2  # between looks whether there is room again
+
+
+def has_room(folder: str) -> bool:
+    """Tell whether the disk of a folder takes the little that a trial writes down."""
+    probe = os.path.join(folder, f".room.{os.getpid()}")
+    try:
+        with open(probe, "wb", buffering=0) as out:
+            return out.write(bytes(_ROOM_BYTES)) == _ROOM_BYTES
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        return False
+    finally:
+        if os.path.exists(probe):
+            os.unlink(probe)
 
 
 def main(folder: str, work: str, deadline_seconds: float, words: list[str]) -> int:
@@ -60,10 +80,19 @@ def main(folder: str, work: str, deadline_seconds: float, words: list[str]) -> i
     if ended:
         # Whoever ends a trial knows why; nothing is written, so a trial ended by a shutdown runs again.
         return ENDED_FROM_OUTSIDE
-    # One killed from outside (by hand, or for want of memory) has told nothing about its parameters: it runs again.
-    killed = code == -signal.SIGKILL and not late
-    if not killed:
-        _conclude(folder, code, late=late)
+    # One killed from outside (by hand, or for want of memory), or that failed when it could not write, has told nothing
+    # about its parameters: it runs again.
+    killed = not late and (code == -signal.SIGKILL or (code != 0 and not has_room(folder)))
+    while not killed:
+        try:
+            _conclude(folder, code, late=late)
+            break
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+        _sleep(wake, _ROOM_SECONDS)
+        if ended:
+            return ENDED_FROM_OUTSIDE
     if os.getpgrp() == os.getpid():
         # What the trial started and left behind goes with it.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
