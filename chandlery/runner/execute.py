@@ -20,6 +20,7 @@ from typing import IO
 
 from chandlery.lean import load_kfp
 from chandlery.progress import report_silently
+from chandlery.provenance import TASK_VARIABLE
 
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 STARTED = re.compile(r"Executing task '([^']+)'")
@@ -119,6 +120,8 @@ def main(folder: Path, parent: int) -> int:
         cache_root=request["cache_root"],
     )
     runnable = components.load_component_from_file(request["package"])
+    if runnable.component_spec.implementation.graph is None:
+        os.environ[TASK_VARIABLE] = _name(runnable.name)  # tasks of a pipeline learn theirs from the package
     try:
         task = runnable(**request["arguments"])
     except RuntimeError as error:  # kfp's way to say that a task failed; its own event has told why

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chandlery import processes
+from chandlery import catalog, processes
 from chandlery.errors import ConflictError
 from chandlery.runner.launch import Outcome, launch
 from chandlery.runner.record import all_runs
@@ -77,6 +77,15 @@ def test_a_users_mistake_ends_with_two_lines_and_code_2_and_the_exit_handler_run
     assert outcome.exit_code == 2
     assert outcome.record.error == ["the number is wrong", "give another number"]
     assert marks.with_name("marks.end").read_text() == "FAILED\n"
+    log = (Path(os.environ["CHANDLERY_HOME"]) / "runs" / outcome.record.run_id / "log.txt").read_text()
+    assert "Traceback" not in log
+
+
+def test_a_component_by_itself_ends_with_the_same_two_lines(marks: Path) -> None:
+    component = catalog.find("commit_dataset")
+    outcome = launch(component.name, component.package, {"source": f"{marks}-none", "repo": "mine"})
+    assert outcome.exit_code == 2
+    assert outcome.record.error == [f"source {marks}-none: no such file or folder", "check the path"]
     log = (Path(os.environ["CHANDLERY_HOME"]) / "runs" / outcome.record.run_id / "log.txt").read_text()
     assert "Traceback" not in log
 
