@@ -29,15 +29,13 @@ _ROOM_SECONDS = 0.2  # between looks whether there is room again
 
 
 def has_room(folder: str) -> bool:
-    """Tell whether the disk of a folder takes the little that a trial writes down."""
+    """Tell whether the disk of a folder takes the little that a trial writes down; what else is wrong, writing will tell."""
     probe = os.path.join(folder, f".room.{os.getpid()}")
     try:
         with open(probe, "wb", buffering=0) as out:
             return out.write(bytes(_ROOM_BYTES)) == _ROOM_BYTES
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        return False
+        return error.errno not in FULL
     finally:
         if os.path.exists(probe):
             os.unlink(probe)
