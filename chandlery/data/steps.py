@@ -9,14 +9,11 @@ from typing import Any
 from chandlery import provenance
 from chandlery.data.checkouts import fetch, link
 from chandlery.data.client import connect
-from chandlery.data.quality import check
-from chandlery.data.quality_report import failed_report, quality_report
 from chandlery.data.references import branch_of, resolve
 from chandlery.data.uploads import Committed, commit
 from chandlery.errors import RecipeError, UserError, ValidationFailedError
 from chandlery.lean import load_pachyderm
 from chandlery.progress import report as tell
-from chandlery.recipe import guarded, load_recipe
 
 
 def commit_dataset(
@@ -97,6 +94,11 @@ def validate_dataset(dataset: Any, recipe: str, minimum_rows: int, report: Any) 
         RecipeError: the recipe cannot be loaded, or its `load` raised.
         ValidationFailedError: the dataset does not fit; the report says what and where.
     """
+    # They import numpy, which the steps above have no use for.
+    from chandlery.data.quality import check
+    from chandlery.data.quality_report import failed_report, quality_report
+    from chandlery.recipe import guarded, load_recipe
+
     if minimum_rows < 1:
         raise UserError(f"minimum_rows is {minimum_rows}", "give 1 or more")
     started = time.monotonic()

@@ -18,6 +18,9 @@ _MOST_BYTES = 8**11 - 1
 _BEFORE_SIZE = b"0000000\0" * 3
 _TIME = b"00000000000\0"
 _AFTER_TYPE = bytes(100) + b"ustar\x0000" + bytes(247)
+_CHECKSUM = (
+    sum(_BEFORE_SIZE) + sum(_TIME) + sum(_AFTER_TYPE) + 8 * ord(" ")
+)  # of what is the same in each header
 
 
 def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[bytes]:
@@ -87,10 +90,10 @@ def _beyond(path: str, upper: str) -> bool:
 def _header(path: str, size: int) -> bytes:
     name = path.encode()
     if len(name) <= _NAME_BYTES and size <= _MOST_BYTES:
-        before = name.ljust(_NAME_BYTES, b"\0") + _BEFORE_SIZE + b"%011o\0" % size + _TIME
-        after = (b"5" if path.endswith("/") else b"0") + _AFTER_TYPE
-        checksum = sum(before) + sum(after) + 8 * ord(" ")
-        return b"%s%06o\0 %s" % (before, checksum, after)
+        octal, kind = b"%011o" % size, b"5" if path.endswith("/") else b"0"
+        checksum = sum(name) + sum(octal) + sum(kind) + _CHECKSUM
+        before = name.ljust(_NAME_BYTES, b"\0") + _BEFORE_SIZE + octal + b"\0" + _TIME
+        return b"%s%06o\0 %s%s" % (before, checksum, kind, _AFTER_TYPE)
     info = tarfile.TarInfo(path)
     info.size, info.mode = size, 0
     if path.endswith("/"):

@@ -32,3 +32,8 @@ def test_kfp_runs_a_component_without_its_client_of_a_cluster(tmp_path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_bringing_data_in_and_out_needs_no_numpy() -> None:
+    program = "import sys; import chandlery.data.steps; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=100, check=False).returncode == 0
