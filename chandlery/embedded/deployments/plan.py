@@ -12,12 +12,7 @@ from chandlery.embedded.gateway.table import Backend, Routes
 def complete(predictor: Predictor, servers: Iterable[Server]) -> bool:
     """Tell whether every replica of the predictor's newest form is ready; one that is being stopped is not."""
     ready = {
-        s.record.index
-        for s in servers
-        if s.ready
-        and not s.stopping
-        and s.record.predictor == predictor.name
-        and s.record.digest == predictor.digest
+        s.record.index for s in servers if _answers(s, predictor.name) and s.record.digest == predictor.digest
     }
     return ready.issuperset(range(predictor.replicas))
 
@@ -64,8 +59,12 @@ def keeps(record: Record, wanted: Desired | None, target: Routes | None, servers
     return routed and not complete(predictor, servers)
 
 
+def _answers(server: Server, name: str) -> bool:
+    return server.ready and not server.stopping and server.record.predictor == name
+
+
 def _endpoints(name: str, predictor: Predictor | None, servers: list[Server]) -> tuple[str, ...]:
-    ready = [s for s in servers if s.ready and not s.stopping and s.record.predictor == name]
+    ready = [s for s in servers if _answers(s, name)]
     if predictor is None:
         return tuple(sorted(s.record.endpoint for s in ready))
     newest = [s for s in ready if s.record.digest == predictor.digest and s.record.index < predictor.replicas]

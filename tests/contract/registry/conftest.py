@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import socket
@@ -18,45 +17,12 @@ import httpx
 import pytest
 
 from chandlery import provenance
-from chandlery.model import Manifest
-from chandlery.recipe import source_digest
 from chandlery.registry.server import start_server_command
 from chandlery.registry.submission import About, Submission, submission
+from tests.line import write_package
 
 ADDRESS_VARIABLE = "CHANDLERY_TEST_MLFLOW"  # a real server elsewhere to run this suite against
 COMMIT = "0123456789abcdef" * 2
-
-RECIPE = """
-import numpy as np
-from chandlery.recipe import Column, Parameter, Recipe
-
-
-class Line(Recipe):
-    task = "regression"
-    schema = (Column("x"), Column("y"))
-    target = "y"
-    objective = "mae"
-    search_space = (Parameter("lr", "double", minimum=0.001, maximum=0.1, log=True),)
-    defaults = {"lr": 0.01}
-
-    def load(self, root):
-        return {"x": np.zeros(1), "y": np.zeros(1)}
-
-    def featurize(self, rows):
-        return rows["x"][:, None].astype("float32")
-
-    def build(self, parameters, features):
-        raise NotImplementedError
-
-    def metrics(self, truth, outputs):
-        return {"mae": 0.0}
-
-    def answer(self, outputs):
-        return {"y": outputs}
-
-    def wrong(self, prediction, truth):
-        return False
-"""
 
 
 class Server:
@@ -225,12 +191,6 @@ def package(tmp_path: Path) -> Package:
         folder = tmp_path / "packages" / content
         if folder.exists():
             return folder
-        (folder / "recipe").mkdir(parents=True)
-        (folder / "recipe" / "recipe.py").write_text(RECIPE)
-        (folder / "saved_model" / "variables").mkdir(parents=True)
-        (folder / "saved_model" / "variables" / "variables.index").write_bytes(content.encode() * 1000)
-        (folder / "model.keras").write_bytes(content.encode() * 200_000)
-        (folder / "requirements.txt").write_text("numpy==2.0\n")
         record = provenance.Provenance(
             run_id="run-1",
             data_repo="lines",
@@ -240,18 +200,7 @@ def package(tmp_path: Path) -> Package:
             experiment="tune-1",
             git_commit="c0ffee",
         )
-        manifest = Manifest(
-            digest=f"{content.encode().hex():0<64}",
-            recipe="recipe.py:Line",
-            recipe_digest=source_digest(folder / "recipe"),
-            task="regression",
-            parameters={"lr": 0.01, "units": 8},
-            inputs=[{"name": "x", "dtype": "float64", "shape": [], "description": "where"}],
-            classes=[],
-            metrics={"mae": 0.25},
-            provenance=record.metadata() | {"chandlery.seed": "7"},
-        )
-        (folder / "chandlery.json").write_text(json.dumps({"schema_version": 1, **manifest.__dict__}))
+        write_package(folder, f"{content.encode().hex():0<64}", content.encode() * 200_000, record)
         return folder
 
     return make
