@@ -48,22 +48,29 @@ def run(stop: threading.Event) -> None:
         told = False
         try:
             while not stop.is_set():
-                try:
-                    controller.step()
-                except PlatformError as error:
-                    if wrapper.has_room(str(folder)):
-                        raise
-                    # Trials that run need not end for it: those that begin or end now wait for room.
-                    if not told:
-                        print(f"waiting for room on the disk: {error}", file=sys.stderr, flush=True)
-                    told = True
+                problem = _step(controller, folder)
+                if problem and not told:
+                    print(f"waiting for room on the disk: {problem}", file=sys.stderr, flush=True)
+                told = bool(problem)
+                if problem:
                     stop.wait(_FULL_SECONDS)
                 else:
-                    told = False
                     controller.wait(_PERIOD_SECONDS)
         finally:
             controller.end_all()
             store.close()
+
+
+def _step(controller: Controller, folder: Path) -> str:
+    """Make one step; return what a full disk kept it from, empty when nothing did."""
+    try:
+        controller.step()
+    except PlatformError as error:
+        if wrapper.has_room(str(folder)):
+            raise
+        # Trials that run need not end for it: those that begin or end now wait for room.
+        return str(error)
+    return ""
 
 
 class Controller:

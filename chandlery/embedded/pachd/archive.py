@@ -18,9 +18,8 @@ _MOST_BYTES = 8**11 - 1
 _BEFORE_SIZE = b"0000000\0" * 3
 _TIME = b"00000000000\0"
 _AFTER_TYPE = bytes(100) + b"ustar\x0000" + bytes(247)
-_CHECKSUM = (
-    sum(_BEFORE_SIZE) + sum(_TIME) + sum(_AFTER_TYPE) + 8 * ord(" ")
-)  # of what is the same in each header
+# The part of a header's checksum that is the same in each.
+_CHECKSUM = sum(_BEFORE_SIZE) + sum(_TIME) + sum(_AFTER_TYPE) + 8 * ord(" ")
 
 
 def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[bytes]:

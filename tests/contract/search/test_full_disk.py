@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,27 +10,17 @@ from pathlib import Path
 import pytest
 
 from chandlery.resources import TRIAL
+from tests.chaos.faults import full_disk, small_disk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small tmpfs")
 
 
 @pytest.fixture
 def small_home(home: Path) -> Iterator[Path]:
-    home.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", home], check=False).returncode:
-        pytest.skip("mounting is not allowed here")
-    yield home
-    subprocess.run(["umount", "-l", home], check=True)
-
-
-@contextlib.contextmanager
-def full(disk: Path) -> Iterator[None]:
-    filler = disk / "filler"
-    with open(filler, "wb", buffering=0) as out, contextlib.suppress(OSError):
-        while True:
-            out.write(bytes(4096))
-    yield
-    filler.unlink()
+    with small_disk(home, 8) as problem:
+        if problem:
+            pytest.skip(f"no small disk can be mounted here: {problem}")
+        yield home
 
 
 def wait_for_line(home: Path, text: str) -> None:
@@ -55,7 +43,7 @@ def test_a_trial_that_fails_because_it_cannot_write_runs_again_when_there_is_roo
     """
     store.apply(make_experiment(code, maxTrialCount=1, parallelTrialCount=1, maxFailedTrialCount=1))
     wait_for_line(small_home, "begun")
-    with full(small_home):
+    with full_disk(small_home, 0):
         time.sleep(3)
     assert wait_for()["status"]["trialsSucceeded"] == 1
     (trial,) = store.list(TRIAL, "default")
@@ -75,7 +63,7 @@ def test_a_trial_that_ends_on_a_full_disk_has_ended(
     """
     store.apply(make_experiment(code, maxTrialCount=1, parallelTrialCount=1, maxFailedTrialCount=1))
     wait_for_line(small_home, "accuracy=3")
-    with full(small_home):
+    with full_disk(small_home, 0):
         over.touch()
         time.sleep(2)
     assert wait_for()["status"]["trialsSucceeded"] == 1
