@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from benchmarks.harness import OURS, PEER, Aim, Contender, Figure, Open, Row, Setting, per_round
 
 if TYPE_CHECKING:
-    from chandlery.rollout.simulate import Policy, Traffic
-    from chandlery.rollout.simulate import Setting as World
+    from benchmarks.canary_simulation.simulate import Policy, Traffic
+    from benchmarks.canary_simulation.simulate import Setting as World
 
 RELEASES = 10_000
 RATIOS = (1.0, 1.5, 2.0, 3.0, 5.0)
@@ -59,7 +59,7 @@ CELLS = tuple(Cell("steady", ratio) for ratio in RATIOS) + tuple(
 
 
 def _contenders(setting: Setting) -> list[Contender]:
-    from chandlery.rollout.simulate import e_processes, fixed_test, flagger, kayenta, z_test
+    from benchmarks.canary_simulation.simulate import e_processes, fixed_test, flagger, kayenta, z_test
 
     runs = 200 if setting.quick else RELEASES
     peers: dict[str, Callable[[Cell], Policy]] = {
@@ -81,8 +81,8 @@ def _judged(policy: Callable[[Cell], Policy], runs: int, *, ours: bool = False) 
 def _figures(
     policy: Callable[[Cell], Policy], runs: int, number: int, *, ours: bool
 ) -> Iterator[tuple[str, float]]:
-    from chandlery.rollout.simulate import Setting as World
-    from chandlery.rollout.simulate import e_processes, events
+    from benchmarks.canary_simulation.simulate import Setting as World
+    from benchmarks.canary_simulation.simulate import e_processes, events
 
     world = World(runs=runs)
     for index, cell in enumerate(CELLS):
@@ -104,8 +104,8 @@ def _figures(
 
 def _walks(runs: int, number: int) -> Iterator[tuple[str, float]]:
     """The walk as the product does it, through 5, 25 and 50 %: weights change as the evidence allows."""
-    from chandlery.rollout.simulate import Setting as World
-    from chandlery.rollout.simulate import Walk, walk
+    from benchmarks.canary_simulation.simulate import Setting as World
+    from benchmarks.canary_simulation.simulate import Walk, walk
 
     world = World(runs=runs, minutes=240)
     for name, delay, grace in (
@@ -121,7 +121,7 @@ def _walks(runs: int, number: int) -> Iterator[tuple[str, float]]:
 def _traffic(cell: Cell, world: World, seed: int) -> Traffic:
     import numpy as np
 
-    from chandlery.rollout.simulate import sessions, traffic
+    from benchmarks.canary_simulation.simulate import sessions, traffic
 
     if cell.kind == "steady":
         return traffic(world, cell.ratio, seed)

@@ -6,10 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chandlery.rollout import decision
-from chandlery.rollout.counts import Tally
-from chandlery.rollout.policy import ReleasePolicy
-from chandlery.rollout.simulate import (
+from benchmarks.canary_simulation.simulate import (
     RATIOS,
     Setting,
     Traffic,
@@ -25,6 +22,9 @@ from chandlery.rollout.simulate import (
     walk,
     z_test,
 )
+from chandlery.rollout import decision
+from chandlery.rollout.counts import Tally
+from chandlery.rollout.policy import ReleasePolicy
 
 # P(rollback), P(promotion) and the median minute of the decision, 4,000 runs (Kayenta: 300), looked at every minute.
 OURS = {

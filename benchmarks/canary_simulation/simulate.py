@@ -4,8 +4,8 @@ The setting of the published table: 600 requests a minute, a challenger at 10 %,
 at every minute for two hours. `ratio` is the challenger's rate of bad events over the champion's: 1 is a good
 challenger, the margin (2) and above are bad ones.
 
-    python -m chandlery.rollout.simulate            prints the table
-    python -m chandlery.rollout.simulate FIGURE.svg draws it
+    python -m benchmarks.canary_simulation.simulate            prints the table
+    python -m benchmarks.canary_simulation.simulate FIGURE.svg draws it
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import binom
 
+from benchmarks.canary_simulation.result import Counts, Result
 from chandlery.rollout import evalue, srm
-from chandlery.rollout.outcome import Counts, Result
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -470,7 +470,7 @@ def _main(arguments: list[str]) -> None:
         ]
         print(f"| {name} | " + " | ".join(cells) + " |")
     if arguments:
-        from chandlery.rollout.figure import draw
+        from benchmarks.canary_simulation.figure import draw
 
         draw(results, arguments[0])
 

@@ -9,7 +9,7 @@ from chandlery.files import write_text
 from chandlery.report import BAD, GOOD, PALETTE, axes, svg
 
 if TYPE_CHECKING:
-    from chandlery.rollout.outcome import Result
+    from benchmarks.canary_simulation.result import Result
 
 _OURS = "e-processes"
 _STYLES = {"Flagger": PALETTE[0], "z-test": PALETTE[3], "Kayenta": PALETTE[4]}
