@@ -8,21 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from chandlery.addresses import CONFIG_MAP, SECRET, VARIABLES
 from chandlery.catalog import component, find
 
-CONFIG_MAP = "chandlery-endpoints"
-SECRET = "chandlery-credentials"
 RUN_ID_FIELD = "metadata.labels['pipeline/runid']"
 
-ENDPOINT_VARIABLES = (
-    "CHANDLERY_DATA",
-    "CHANDLERY_RESOURCES",
-    "MLFLOW_TRACKING_URI",
-    "CHANDLERY_GATEWAY",
-    "CHANDLERY_PROMETHEUS",
-    "CHANDLERY_ARTIFACTS",
-    "CHANDLERY_NAMESPACE",
-)
 CREDENTIAL_VARIABLES = (
     "PACH_PYTHON_AUTH_TOKEN",
     "MLFLOW_TRACKING_USERNAME",
@@ -59,7 +49,7 @@ def add(name: str, **arguments: Any) -> Any:
     kubernetes.set_timeout(task, seconds=int(settings["timeout_seconds"]))
     kubernetes.use_field_path_as_env(task, env_name="CHANDLERY_RUN_ID", field_path=RUN_ID_FIELD)
     kubernetes.use_config_map_as_env(
-        task, CONFIG_MAP, {variable: variable for variable in ENDPOINT_VARIABLES}, optional=True
+        task, CONFIG_MAP, {variable: variable for variable in VARIABLES.values()}, optional=True
     )
     kubernetes.use_secret_as_env(
         task, SECRET, {variable: variable for variable in CREDENTIAL_VARIABLES}, optional=True

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chandlery import platform
+from chandlery import addresses, platform
 from chandlery.cli.output import print_json, print_table
 from chandlery.errors import ChandleryError
 from chandlery.resources import SELDON_DEPLOYMENT
@@ -38,12 +38,12 @@ def doctor(*, as_json: bool) -> int:
 
 
 def _probes() -> list[tuple[str, str, Callable[[], str]]]:
-    points = platform.endpoints()
+    points = addresses.endpoints()
     return [
         ("data", points.data, _data),
         ("resources", points.resources, _resources),
-        ("mlflow", points.mlflow, lambda: _http(platform.require_mlflow() + "/health")),
-        ("gateway", points.gateway, lambda: _http(platform.require_gateway() + "/", any_status=True)),
+        ("mlflow", points.mlflow, lambda: _http(addresses.require_mlflow() + "/health")),
+        ("gateway", points.gateway, lambda: _http(addresses.require_gateway() + "/", any_status=True)),
         ("artifacts", points.artifacts, _artifacts),
     ]
 
@@ -63,7 +63,7 @@ def _checked(name: str, address: str, probe: Callable[[], str]) -> Check:
             name,
             address or "(not set)",
             False,
-            f"{type(error).__name__}: {error}; see {platform.VARIABLES[name]}",
+            f"{type(error).__name__}: {error}; see {addresses.VARIABLES[name]}",
         )
 
 
@@ -80,7 +80,7 @@ def _data() -> str:
 def _resources() -> str:
     store = platform.open_resources()
     try:
-        return f"{len(store.list(SELDON_DEPLOYMENT, platform.endpoints().namespace))} deployments"
+        return f"{len(store.list(SELDON_DEPLOYMENT, addresses.endpoints().namespace))} deployments"
     finally:
         store.close()
 
@@ -98,7 +98,7 @@ def _artifacts() -> str:
     import os
     from pathlib import Path
 
-    root = platform.endpoints().artifacts
+    root = addresses.endpoints().artifacts
     if "://" in root:
         return "object store (not probed: its client's own credentials apply)"
     folder = Path(root)

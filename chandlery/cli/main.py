@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from chandlery import __version__
+from chandlery.addresses import home
 from chandlery.errors import ChandleryError
-from chandlery.platform import home
 
 app = typer.Typer(
     name="chandlery",

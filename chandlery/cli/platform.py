@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from chandlery import platform
+from chandlery import addresses, platform
 from chandlery.cli.output import print_json, print_table
 from chandlery.errors import ChandleryError, NotFoundError
 from chandlery.resources import EXPERIMENT, SELDON_DEPLOYMENT
@@ -15,9 +15,9 @@ from chandlery.resources import EXPERIMENT, SELDON_DEPLOYMENT
 
 def up() -> None:
     """Start the platform and print its endpoints."""
-    home = platform.home()
+    home = addresses.home()
     platform.laptop().up(home, progress=print)
-    points = platform.endpoints()
+    points = addresses.endpoints()
     print_table(
         ["endpoint", "address"], [("home", home), ("mlflow", points.mlflow), ("gateway", points.gateway)]
     )
@@ -25,7 +25,7 @@ def up() -> None:
 
 def down() -> None:
     """Stop the platform."""
-    home = platform.home()
+    home = addresses.home()
     print("stopped" if platform.laptop().down(home) else f"the platform of {home} was not running")
 
 
@@ -33,7 +33,7 @@ def status(*, as_json: bool) -> None:
     """Print services, deployments, experiments and the last runs."""
     from chandlery.runner.record import all_runs
 
-    points = platform.endpoints()
+    points = addresses.endpoints()
     services = platform.laptop().states(points.home)
     deployments = _resources(SELDON_DEPLOYMENT, points)
     experiments = _resources(EXPERIMENT, points)
@@ -96,7 +96,7 @@ def serve_pachd(address: str) -> None:
 def _log(name: str) -> Path:
     from chandlery.runner.record import all_runs, runs_root
 
-    home = platform.home()
+    home = addresses.home()
     if name == "last":
         runs = all_runs(home)
         if not runs:
@@ -112,7 +112,7 @@ def _log(name: str) -> Path:
     )
 
 
-def _resources(kind: Any, points: platform.Endpoints) -> list[dict[str, Any]]:
+def _resources(kind: Any, points: addresses.Endpoints) -> list[dict[str, Any]]:
     try:
         store = platform.open_resources()
     except ChandleryError:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from chandlery import platform
+from chandlery import addresses
 from chandlery.cli.output import print_json, print_table
 from chandlery.errors import NotFoundError, ServingError, UserError
 
@@ -25,8 +25,8 @@ def predict(deployment: str, file: Path, route: str, *, as_json: bool) -> None:
     import httpx
 
     body = _read(file)
-    points = platform.endpoints()
-    base = f"{platform.require_gateway()}/seldon/{points.namespace}/{deployment}"
+    points = addresses.endpoints()
+    base = f"{addresses.require_gateway()}/seldon/{points.namespace}/{deployment}"
     path = f"/v2/models/{deployment}/infer" if "inputs" in body else "/api/v1.0/predictions"
     headers = {"x-seldon-route": route} if route else {}
     try:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from chandlery import catalog, platform
+from chandlery import addresses, catalog, platform
 from chandlery.cli.arguments import for_dry_run, parse, pin_recipes
 from chandlery.cli.display import Display
 from chandlery.cli.output import console, print_json
@@ -31,7 +31,7 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
     arguments = pin_recipes(parse(pairs, declared))
     if dry_run:
         return _dry_run(entry, name, arguments)
-    home = platform.home()
+    home = addresses.home()
     display = Display(sys.stderr if as_json else sys.stdout, verbose=verbose)
     platform.laptop().up(home, progress=display.line)
     from chandlery.runner.launch import launch

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from chandlery import leases, platform
+from chandlery import addresses, leases
 from chandlery.data import names
 from chandlery.data.client import connect
 from chandlery.data.errors import translated
@@ -133,7 +133,7 @@ def fetch(repo: str, ref: str, path: str = "/", timeout: float = 3600.0) -> Chec
 
 def cache_folder() -> Path:
     """Return where this machine keeps its checkouts."""
-    ends = platform.endpoints()
+    ends = addresses.endpoints()
     # Buckets hold the results of steps; a checkout is of this machine.
     local = Path(ends.artifacts) if "://" not in ends.artifacts else ends.home / "artifacts"
     return local / "checkouts"
@@ -355,7 +355,7 @@ def _disk(place: Path) -> Iterator[None]:
             raise
         hint = "check the folder and its permissions"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = f"free space, or set {platform.VARIABLES['artifacts']} to a folder on a larger disk"
+            hint = f"free space, or set {addresses.VARIABLES['artifacts']} to a folder on a larger disk"
         raise DataError(f"{place}: {error.strerror or error}; nothing was left half-written", hint) from error
 
 

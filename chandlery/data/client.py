@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from chandlery import platform
+from chandlery import addresses, platform
 from chandlery.data.errors import translated
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def close(client: Client) -> None:
 
 def _add_deadline(client: Client, timeout: float) -> None:
     # The SDK passes no timeout and offers no place to give one; its channel can be wrapped. Private, so pinned.
-    if platform.endpoints().data.startswith("embedded:"):
+    if addresses.endpoints().data.startswith("embedded:"):
         return  # in this process: no server that could be lost
     client._channel = grpc.intercept_channel(client._channel, _Deadline(CALL_DEADLINE, timeout))
     client._init_api()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import grpc
 
-from chandlery import platform
+from chandlery import addresses
 from chandlery.errors import (
     ChandleryError,
     ConflictError,
@@ -66,21 +66,21 @@ def _typed(action: str, error: grpc.RpcError) -> ChandleryError:
     if says_missing(error):
         return NotFoundError(message, "see what exists with `pachctl list repo` or the message's own list")
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED or any(word in lower for word in _FULL):
-        return DataError(message, f"free space at {platform.endpoints().data}; nothing was committed")
+        return DataError(message, f"free space at {addresses.endpoints().data}; nothing was committed")
     if code == grpc.StatusCode.ALREADY_EXISTS or "already finished" in lower or "not been finished" in lower:
         return ConflictError(message, "somebody else works on the same branch: run again")
     if code == grpc.StatusCode.UNIMPLEMENTED:
-        return PlatformError(message, f"the server at {platform.endpoints().data} does not have this call")
+        return PlatformError(message, f"the server at {addresses.endpoints().data} does not have this call")
     if code == grpc.StatusCode.INVALID_ARGUMENT or " invalid" in lower:
         return UserError(message, "names hold letters, digits, '-' and '_'; paths printable ASCII")
     return DataError(message, "nothing was committed; run again, and see the server's log if it stays")
 
 
 def _unreachable(action: str, text: str) -> PlatformError:
-    address = platform.endpoints().data
+    address = addresses.endpoints().data
     return PlatformError(
         f"{action}: pachd at {address} cannot be reached: {text}",
-        f"check {platform.VARIABLES['data']}={address} with `chandlery doctor`",
+        f"check {addresses.VARIABLES['data']}={address} with `chandlery doctor`",
     )
 
 

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from chandlery import platform
+from chandlery import addresses
 from chandlery.data import names
 from chandlery.files import write_json
 
@@ -79,7 +79,7 @@ def remember(source: str, files: Files) -> None:
 
 def folder() -> Path:
     """Return where all of it is kept."""
-    return platform.home() / "cache" / "sources"
+    return addresses.home() / "cache" / "sources"
 
 
 def _place(source: str) -> Path:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from chandlery import leases, platform, processes
+from chandlery import addresses, leases, processes
 from chandlery.errors import ConflictError
 from chandlery.gc.candidate import Candidate, measured
 from chandlery.gc.kinds.checkouts import checkout_candidates
@@ -58,14 +58,14 @@ def collect(policy: Policy, *, dry_run: bool = False) -> Outcome:
     Raises:
         ConflictError: another collection is in progress in this home.
     """
-    home = platform.home()
+    home = addresses.home()
     if not home.is_dir():
         return Outcome((), ())
     with _only_collection(home):
         # Before the runs are locked: systems may take their time to answer. What comes into being meanwhile is newer than
         # `policy.now`, so nothing of it is old enough to go.
         references = read_references()
-        artifacts = platform.endpoints().artifacts
+        artifacts = addresses.endpoints().artifacts
         local = None if "://" in artifacts else Path(artifacts)
         trash = Trash([*([local] if local and local.is_dir() else []), home])
         with ExitStack() as stack:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from chandlery import platform, provenance
+from chandlery import addresses, platform, provenance
 from chandlery.errors import ChandleryError
 from chandlery.resources.port import EXPERIMENT, SELDON_DEPLOYMENT, TRIAL, Document
 from chandlery.search.status import is_set
@@ -122,7 +122,7 @@ def _commits() -> dict[tuple[str, str], str]:
     from chandlery.data.references import repo_message, repos
 
     found: dict[tuple[str, str], str] = {}
-    if _never_used(platform.endpoints().data):
+    if _never_used(addresses.endpoints().data):
         return found
     with connect() as client:
         for repo in repos(client):
@@ -137,14 +137,14 @@ def _versions() -> dict[tuple[str, str], str]:
     from chandlery.registry.server import FOLDER
     from chandlery.registry.versions import find
 
-    points = platform.endpoints()
+    points = addresses.endpoints()
     if not points.mlflow and not (points.home / FOLDER).exists():
         return {}  # this home has never had a registry
     return {(info.name, info.version): info.provenance.run_id for info in find({}, incomplete=True)}
 
 
 def _documents() -> tuple[list[Document], list[Document], list[Document]]:
-    if _never_used(platform.endpoints().resources):
+    if _never_used(addresses.endpoints().resources):
         return [], [], []
     store = platform.open_resources()
     try:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chandlery import provenance
+from chandlery.addresses import endpoints
 from chandlery.errors import ChandleryError, InvalidDocumentError, NotFoundError
 from chandlery.lineage.requests import LoggedRequest, find_request
-from chandlery.platform import endpoints, open_resources
+from chandlery.platform import open_resources
 from chandlery.provenance import Provenance
 from chandlery.resources.port import EXPERIMENT, SELDON_DEPLOYMENT, TRIAL, Document
 

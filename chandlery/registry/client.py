@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from chandlery.addresses import VARIABLES, require_mlflow
 from chandlery.errors import RegistryError
-from chandlery.platform import VARIABLES, require_mlflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from chandlery import leases
+from chandlery.addresses import endpoints
 from chandlery.errors import RegistryError
-from chandlery.platform import endpoints
 from chandlery.registry.reader import Reader
 from chandlery.registry.versions import VersionInfo, version_info
 

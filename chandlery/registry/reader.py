@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from chandlery.addresses import VARIABLES, require_mlflow
 from chandlery.errors import RegistryError
-from chandlery.platform import VARIABLES, require_mlflow
 from chandlery.registry import client as limits
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-from chandlery.platform import endpoints
+from chandlery.addresses import endpoints
 from chandlery.provenance import Provenance
 from chandlery.registry.client import call, open_client
 

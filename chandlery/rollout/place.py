@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chandlery import platform
+from chandlery import addresses
 from chandlery.errors import NotFoundError
 from chandlery.resources.port import ResourceStore
 
@@ -22,7 +22,7 @@ def place_of(model_name: str, deployment: str, namespace: str) -> tuple[str, str
     """Return name and namespace of a deployment, by default those of the model and of the endpoints."""
     from chandlery.serving.spec import node_name
 
-    return deployment or node_name(model_name), namespace or platform.endpoints().namespace
+    return deployment or node_name(model_name), namespace or addresses.endpoints().namespace
 
 
 def version_of(text: str) -> str:
@@ -45,7 +45,7 @@ def endpoint_of(name: str, namespace: str, spec: ServingSpec, connections: int) 
     from chandlery.serving.client import AsyncEndpoint
 
     return AsyncEndpoint(
-        platform.require_gateway(),
+        addresses.require_gateway(),
         namespace,
         name,
         protocol=spec.protocol,
@@ -88,7 +88,7 @@ def pace_of(look_seconds: float, grace_seconds: float, label_grace_seconds: floa
     The gateway's own counters are a second old at most. Prometheus scrapes every 15 to 30 s by custom, so a count seen
     now may be that of a minute ago.
     """
-    usual = Pace(10.0, 60.0, 60.0) if platform.endpoints().prometheus else Pace(1.0, 1.0, 2.0)
+    usual = Pace(10.0, 60.0, 60.0) if addresses.endpoints().prometheus else Pace(1.0, 1.0, 2.0)
     return Pace(
         look_seconds or usual.look_seconds,
         grace_seconds or usual.grace_seconds,

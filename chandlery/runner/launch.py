@@ -18,9 +18,9 @@ from typing import Any
 
 import chandlery
 from chandlery import processes
+from chandlery.addresses import endpoints
 from chandlery.errors import ConflictError
 from chandlery.files import write_json
-from chandlery.platform import endpoints
 from chandlery.progress import EVENTS_VARIABLE
 from chandlery.provenance import RUN_VARIABLE
 from chandlery.runner.record import FAILED, SUCCEEDED, RunRecord, begin, runs_root, save

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chandlery.addresses import endpoints
 from chandlery.errors import UserError
 from chandlery.files import write_text
-from chandlery.platform import endpoints
 from chandlery.provenance import RUN_VARIABLE, TASK_VARIABLE
 
 

@@ -72,7 +72,8 @@ def tune_hyperparameters(
     """
     import yaml
 
-    from chandlery.platform import endpoints, open_resources
+    from chandlery.addresses import endpoints
+    from chandlery.platform import open_resources
     from chandlery.search.experiment import run_search
     from chandlery.search.report import build_report, to_csv
 
@@ -131,7 +132,7 @@ def cli_document(request: SearchRequest) -> str:
     """Return the Experiment of `request` as YAML: what `--dry-run` prints. Nothing is created."""
     import yaml
 
-    from chandlery.platform import endpoints
+    from chandlery.addresses import endpoints
 
     document = build_experiment(request, provenance.current(), namespace=endpoints().namespace)
     return yaml.safe_dump(document, sort_keys=False)

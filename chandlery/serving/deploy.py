@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chandlery import platform
+from chandlery import addresses, platform
 from chandlery.errors import DeadlineError, ServingError, UserError
 from chandlery.progress import report
 from chandlery.provenance import PREFIX
@@ -63,7 +63,7 @@ class Request:
     @property
     def where(self) -> str:
         """Namespace of the deployment."""
-        return self.namespace or platform.endpoints().namespace
+        return self.namespace or addresses.endpoints().namespace
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def deploy(request: Request) -> Outcome:
         DeadlineError: it did not serve in time.
     """
     began = time.monotonic()
-    platform.require_gateway()  # said before anything is changed
+    addresses.require_gateway()  # said before anything is changed
     store = platform.open_resources()
     try:
         planned, before, version = _plan(store, request)
@@ -197,7 +197,7 @@ def roll_back(
         ServingError: the version to go back to does not come up.
         DeadlineError: it did not serve in time.
     """
-    where = namespace or platform.endpoints().namespace
+    where = namespace or addresses.endpoints().namespace
     began = time.monotonic()
     store = platform.open_resources()
     try:
@@ -272,7 +272,7 @@ def _split(spec: ServingSpec) -> str:
 
 
 def _url(spec: ServingSpec) -> str:
-    return f"{platform.require_gateway()}/seldon/{spec.namespace}/{spec.name}"
+    return f"{addresses.require_gateway()}/seldon/{spec.namespace}/{spec.name}"
 
 
 def _clean(document: Document) -> Document:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chandlery import platform, progress
+from chandlery import addresses, progress
 from chandlery.errors import (
     ConflictError,
     DeadlineError,
@@ -167,7 +167,7 @@ def wait_ready(
     """
     began = time.monotonic()
     seen = _wait(store, name, namespace, deadline, progress)
-    base = gateway or platform.endpoints().gateway
+    base = gateway or addresses.endpoints().gateway
     if base:
         for predictor in seen.wanted:
             _probe(base.rstrip("/"), namespace, name, predictor, began + deadline)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from chandlery import platform
+from chandlery import addresses
 from chandlery.errors import NotFoundError, PlatformError, UserError
 
 REQUESTS = "seldon_api_executor_server_requests_seconds"
@@ -73,11 +73,11 @@ def read_evidence(
     """
     if objective_seconds <= 0:
         raise UserError(f"objective {objective_seconds} s", "use a positive number of seconds")
-    prometheus = prometheus or ("" if gateway else platform.endpoints().prometheus)
+    prometheus = prometheus or ("" if gateway else addresses.endpoints().prometheus)
     if prometheus:
         samples = _from_prometheus(prometheus.rstrip("/"), deployment, namespace, deadline)
     else:
-        base = (gateway or platform.require_gateway()).rstrip("/")
+        base = (gateway or addresses.require_gateway()).rstrip("/")
         samples = _from_gateway(base, deployment, namespace, deadline)
     return count(samples, deployment, objective_seconds)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chandlery import provenance
+from chandlery.addresses import CONFIG_MAP, SECRET
 from chandlery.catalog import IMAGE
 from chandlery.errors import InvalidDocumentError
 from chandlery.provenance import Provenance
@@ -24,10 +25,6 @@ PROTOCOLS = ("seldon", "v2")
 
 STRATEGY_ANNOTATION = f"{provenance.PREFIX}strategy"
 VERSION_ANNOTATION = "version"  # where Seldon's executor reads predictor_version for its metrics
-
-# A cluster keeps the endpoints in one ConfigMap and what is secret in one Secret; a laptop has neither.
-ENDPOINTS_CONFIG_MAP = "chandlery-endpoints"
-CREDENTIALS_SECRET = "chandlery-credentials"
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _OWN_VARIABLES = ("MODEL_URI", "MODEL_NAME", "MODEL_VERSION")
@@ -344,8 +341,8 @@ def _server(spec: ServingSpec, variant: Variant, node: str) -> Document:
         "command": ["python", "-m", "chandlery.server"],
         "env": [{"name": name, "value": value} for name, value in variables.items()],
         "envFrom": [
-            {"configMapRef": {"name": ENDPOINTS_CONFIG_MAP, "optional": True}},
-            {"secretRef": {"name": CREDENTIALS_SECRET, "optional": True}},
+            {"configMapRef": {"name": CONFIG_MAP, "optional": True}},
+            {"secretRef": {"name": SECRET, "optional": True}},
         ],
         "resources": {"requests": requests, "limits": limits},
         # A TensorFlow model needs tens of seconds to load; Seldon's default probe gives up before.

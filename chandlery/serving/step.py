@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from chandlery import platform, provenance
+from chandlery import addresses, provenance
 from chandlery.files import write_text
 from chandlery.registry import download
 from chandlery.resources.port import Document
@@ -82,7 +82,7 @@ def _write(artifact: Artifact, document: Document) -> None:
 
 def _curl(request: Request, version: str) -> str:
     package = download(request.model_name, version)
-    gateway = platform.require_gateway()
+    gateway = addresses.require_gateway()
     rows = sample_request(package)
     return curl_line(
         gateway, request.where, request.name, rows, request.protocol, node_name(request.model_name)

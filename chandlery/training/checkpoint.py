@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from chandlery import platform
+from chandlery import addresses
 from chandlery.errors import TrainingError
 from chandlery.recipe import Value
 
@@ -61,7 +61,7 @@ def training_key(
 
 def checkpoint_folder(key: str) -> str:
     """Return the folder of a training run's checkpoint below the artifacts endpoint."""
-    return f"{platform.endpoints().artifacts.rstrip('/')}/checkpoints/{key}"
+    return f"{addresses.endpoints().artifacts.rstrip('/')}/checkpoints/{key}"
 
 
 def save(folder: str, state: State) -> None:

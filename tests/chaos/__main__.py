@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 
-from chandlery import platform
+from chandlery import addresses, platform
 from chandlery.errors import ChandleryError
 
 from . import invariants
@@ -183,7 +183,7 @@ class Chaos:
             yield {}, {}
             return
         system = turn.target.split(":")[0]
-        points = platform.endpoints()
+        points = addresses.endpoints()
         with ExitStack() as stack:
             if system == "data":
                 port = stack.enter_context(self._pachd())
@@ -191,7 +191,7 @@ class Chaos:
                 port = int((points.mlflow if system == "mlflow" else points.gateway).rsplit(":", 1)[1])
             proxy = Proxy(port)
             stack.callback(proxy.close)
-            variable = platform.VARIABLES[system]
+            variable = addresses.VARIABLES[system]
             scheme = "grpc" if system == "data" else "http"
             yield {variable: f"{scheme}://127.0.0.1:{proxy.port}"}, {system: proxy}
 
@@ -214,7 +214,7 @@ class Chaos:
             server.wait(30)
 
     def _url(self, deployment: str) -> str:
-        return f"{platform.endpoints().gateway}/seldon/default/{deployment}/api/v1.0/predictions"
+        return f"{addresses.endpoints().gateway}/seldon/default/{deployment}/api/v1.0/predictions"
 
     def _tell(self, turn: Round, wrong: list[str], folder: Path) -> None:
         self.failures += 1

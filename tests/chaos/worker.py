@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from chandlery import platform
+from chandlery import addresses, platform
 from chandlery.errors import ChandleryError
 
 from .package import submission_of
@@ -98,8 +98,8 @@ def roll(content: Content) -> None:
 def restart(content: Content) -> None:
     """Stop the platform, and start it."""
     laptop = platform.laptop()
-    laptop.down(platform.home())
-    laptop.up(platform.home(), deadline=DEADLINE)
+    laptop.down(addresses.home())
+    laptop.up(addresses.home(), deadline=DEADLINE)
 
 
 def _apply(store: Any, content: Content, weights: Mapping[str, int], **changes: Any) -> None:
@@ -127,7 +127,7 @@ WORKS: dict[str, Callable[[Content], None]] = {
 def main() -> int:
     """Do it; as `chandlery run` does, bring the platform up first."""
     try:
-        platform.laptop().up(platform.home(), deadline=DEADLINE)
+        platform.laptop().up(addresses.home(), deadline=DEADLINE)
         WORKS[sys.argv[1]](json.loads(sys.argv[2]))
     except ChandleryError as error:
         print(f"error: {error}", file=sys.stderr)

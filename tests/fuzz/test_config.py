@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from chandlery import platform
+from chandlery import addresses, platform
 from chandlery.data.client import close
 from chandlery.errors import ChandleryError
 from chandlery.registry.reader import Reader
@@ -37,14 +37,14 @@ VALUES = st.one_of(
 
 def use() -> None:
     """Do what commands do first with the endpoints."""
-    points = platform.endpoints()
+    points = addresses.endpoints()
     for field in ("data", "resources", "mlflow", "gateway", "prometheus", "artifacts", "namespace"):
         assert isinstance(getattr(points, field), str)
     for call in (
         _open_data,
         platform.open_resources,
         _open_reader,
-        platform.require_gateway,
+        addresses.require_gateway,
         platform.open_garbage,
     ):
         try:
@@ -74,7 +74,7 @@ def no_kubernetes(monkeypatch, tmp_path):
 
 def test_any_environment(monkeypatch, tmp_path, no_kubernetes):
     @cases(
-        st.dictionaries(st.sampled_from(sorted(platform.VARIABLES.values())), VALUES, max_size=3), share=0.2
+        st.dictionaries(st.sampled_from(sorted(addresses.VARIABLES.values())), VALUES, max_size=3), share=0.2
     )
     def case(variables):
         with monkeypatch.context() as patched:
@@ -90,7 +90,7 @@ def test_any_environment(monkeypatch, tmp_path, no_kubernetes):
             if inside:
                 use()
             else:
-                platform.endpoints()
+                addresses.endpoints()
 
 
 def test_any_configuration(monkeypatch, tmp_path, no_kubernetes):
@@ -110,13 +110,13 @@ def test_any_configuration(monkeypatch, tmp_path, no_kubernetes):
     whole = st.sampled_from(
         ["endpoints = 1", "[[endpoints]]", "endpoints = 'x'", "", "\ufeff[endpoints]"]
     ).map(str.encode)
-    path = Path(platform.CONFIG_FILE)
+    path = Path(addresses.CONFIG_FILE)
 
     @cases(toml.map(lambda t: t.encode("utf-8", "surrogatepass")) | whole | st.binary(max_size=40), share=0.7)
     def case(content):
         path.write_bytes(content)
         try:
-            platform.endpoints()
+            addresses.endpoints()
         except ChandleryError as error:
             plain(str(error))
             assert error.exit_code == 2
@@ -125,7 +125,7 @@ def test_any_configuration(monkeypatch, tmp_path, no_kubernetes):
 
 
 def test_any_file_of_the_platform(tmp_path):
-    folder = platform.home() / "platform"
+    folder = addresses.home() / "platform"
     folder.mkdir(parents=True)
     values = st.one_of(
         st.binary(max_size=40),
@@ -135,6 +135,6 @@ def test_any_file_of_the_platform(tmp_path):
     @cases(values, share=0.1)
     def case(content):
         (folder / "endpoints.json").write_bytes(content)
-        platform.endpoints()
+        addresses.endpoints()
 
     assert os.listdir(folder) == ["endpoints.json"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from chandlery import platform
+from chandlery import addresses, platform
 from chandlery.embedded.deployments.controller import Controller
 from chandlery.embedded.deployments.servers import SERVER
 from chandlery.embedded.gateway.place import HOST, choose_port
@@ -30,7 +30,7 @@ def main(command: Sequence[str] = SERVER) -> int:
         command: how a server is started.
     """
     try:
-        home = platform.home()
+        home = addresses.home()
         lock = _hold_lock(home)
         asyncio.run(run_controller(home, command))
         os.close(lock)

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from chandlery import platform, processes
+from chandlery import addresses, processes
 from chandlery.embedded.gateway.place import HOST, Place, choose_port, read_address
 from chandlery.embedded.gateway.table import write_json
 from chandlery.processes import ProcessId, signal_group
@@ -202,7 +202,7 @@ class Servers:
         self._path(server.record).unlink(missing_ok=True)
 
     def _environment(self, record: Record) -> dict[str, str]:
-        endpoints = platform.endpoints()
+        endpoints = addresses.endpoints()
         gateway = read_address(Place(self._home))
         ours = {
             "CHANDLERY_HOME": str(self._home),

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chandlery import platform
+from chandlery import addresses, platform
 from chandlery.embedded.experiments import metrics, status, suggestions, template, wrapper
 from chandlery.embedded.experiments.process import MAX_ATTEMPTS, TrialProcess, wait_for_any
 from chandlery.embedded.resources import EmbeddedStore
@@ -39,10 +39,10 @@ def run(stop: threading.Event) -> None:
     store = platform.open_resources()
     if not isinstance(store, EmbeddedStore):
         raise PlatformError(
-            f"the experiment controller runs on an embedded store, not on {platform.endpoints().resources}",
+            f"the experiment controller runs on an embedded store, not on {addresses.endpoints().resources}",
             "on a cluster Katib does this",
         )
-    folder = platform.home() / "experiments"
+    folder = addresses.home() / "experiments"
     with _alone(folder, stop):
         controller = Controller(store, folder)
         told = False

@@ -11,7 +11,7 @@ import fcntl
 import os
 import sys
 
-from chandlery import platform
+from chandlery import addresses
 from chandlery.embedded.gateway import envoy
 from chandlery.embedded.gateway.place import Address, Place, choose_port, read_address, write_address
 from chandlery.embedded.gateway.table import read_table, write_table
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m chandlery.embedded.gateway")
     parser.add_argument("--port", type=int, default=0, help="port; 0: that of the last time, or a free one")
     options = parser.parse_args(arguments)
-    place = Place(platform.home())
+    place = Place(addresses.home())
     try:
         _hold_lock(place)
         kind, binary = choose_kind()

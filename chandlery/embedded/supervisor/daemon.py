@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from chandlery import processes
+from chandlery.addresses import home
 from chandlery.embedded.supervisor.services import (
     Service,
     endpoint_table,
@@ -29,7 +30,6 @@ from chandlery.embedded.supervisor.services import (
     services,
 )
 from chandlery.files import write_json
-from chandlery.platform import home
 from chandlery.processes import ProcessId
 
 TICK = 0.25  # seconds between looks

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chandlery import platform
+from chandlery import addresses
 from chandlery.embedded.experiments import run_controller
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.resources import EXPERIMENT
@@ -20,7 +20,7 @@ from .backends import VARIABLE, Katib, cluster, embedded, fresh_namespace
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for variable in platform.VARIABLES.values():
+    for variable in addresses.VARIABLES.values():
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path / "home"))
     return tmp_path / "home"

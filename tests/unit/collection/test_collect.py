@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from chandlery import gc, leases, platform, registry
+from chandlery import addresses, gc, leases, registry
 from chandlery.cli.main import app
 from chandlery.data import remembered
 from chandlery.errors import ConflictError, UserError
@@ -277,4 +277,4 @@ def test_a_mark_that_was_removed_while_somebody_waited_is_made_anew(tmp_path: Pa
     with leases.alone(tmp_path / "other") as free:
         assert free
     assert not leases.mark_of(tmp_path / "other").exists()
-    assert platform.home()
+    assert addresses.home()

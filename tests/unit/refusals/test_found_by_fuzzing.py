@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from chandlery import platform
+from chandlery import addresses, platform
 from chandlery.data import names
 from chandlery.data.references import repo_message
 from chandlery.data.sources import open_source
@@ -138,7 +138,7 @@ def test_configuration_of_the_wrong_shape(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "chandlery.toml").write_bytes(text)
     with pytest.raises(UserError, match=r"chandlery\.toml"):
-        platform.endpoints()
+        addresses.endpoints()
 
 
 @pytest.mark.parametrize("text", ["[]", "1", '"a"', "{"])
@@ -149,7 +149,7 @@ def test_what_the_platform_wrote_is_damaged(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "platform").mkdir()
     (tmp_path / "platform" / "endpoints.json").write_text(text)
-    assert platform.endpoints().mlflow == ""
+    assert addresses.endpoints().mlflow == ""
 
 
 @pytest.mark.parametrize(

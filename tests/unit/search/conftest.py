@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from chandlery import platform
+from chandlery import addresses
 
 RECIPE = """
 from pathlib import Path
@@ -33,7 +33,7 @@ SPACE = (
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for variable in [*platform.VARIABLES.values(), "CHANDLERY_RUN_ID", "CHANDLERY_TASK"]:
+    for variable in [*addresses.VARIABLES.values(), "CHANDLERY_RUN_ID", "CHANDLERY_TASK"]:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path / "home"))
     return tmp_path / "home"

@@ -1,0 +1,149 @@
+"""Addresses: where each system is.
+
+Each endpoint comes from, in this order: the environment, `chandlery.toml` in the working directory (table
+`[endpoints]`), the file that the laptop platform writes when it starts (`<home>/platform/endpoints.json`), the
+laptop's default. `chandlery.platform` opens what is at an address.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from chandlery.errors import PlatformError, UserError
+
+HOME_VARIABLE = "CHANDLERY_HOME"
+CONFIG_FILE = "chandlery.toml"
+
+# On a cluster every pod takes the endpoints from this ConfigMap and the credentials from this Secret.
+CONFIG_MAP = "chandlery-endpoints"
+SECRET = "chandlery-credentials"
+
+# Endpoint name -> environment variable. The token of a real pachd is read by its SDK from PACH_PYTHON_AUTH_TOKEN.
+VARIABLES = {
+    "data": "CHANDLERY_DATA",
+    "resources": "CHANDLERY_RESOURCES",
+    "mlflow": "MLFLOW_TRACKING_URI",
+    "gateway": "CHANDLERY_GATEWAY",
+    "prometheus": "CHANDLERY_PROMETHEUS",
+    "artifacts": "CHANDLERY_ARTIFACTS",
+    "namespace": "CHANDLERY_NAMESPACE",
+}
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where each system is.
+
+    Attributes:
+        home: folder of everything that the laptop platform keeps.
+        data: versioned data: `embedded:///path`, `grpc://host:port`, `grpcs://host:port` or `unix:///path.sock`.
+        resources: custom resources: `embedded:///path` or `kubernetes://[context]`.
+        mlflow: MLflow tracking URI; empty when the laptop platform has not been started.
+        gateway: base URL of the prediction gateway; empty likewise.
+        prometheus: base URL of a Prometheus server; empty: evidence is read from the gateway itself.
+        artifacts: root for checkpoints, checkouts and other large files: a folder, `gs://` or `s3://`.
+        namespace: Kubernetes namespace of the custom resources.
+    """
+
+    home: Path
+    data: str
+    resources: str
+    mlflow: str
+    gateway: str
+    prometheus: str
+    artifacts: str
+    namespace: str
+
+
+def home() -> Path:
+    """Return the absolute home folder: `$CHANDLERY_HOME` or `.chandlery` in the working directory."""
+    return Path(os.environ.get(HOME_VARIABLE) or ".chandlery").resolve()
+
+
+def endpoints() -> Endpoints:
+    """Return the endpoints in force.
+
+    Raises:
+        UserError: `chandlery.toml` is not valid TOML or names an unknown endpoint.
+    """
+    root = home()
+    values = {
+        "data": f"embedded://{root}/pachd",
+        "resources": f"embedded://{root}/resources",
+        "mlflow": "",
+        "gateway": "",
+        "prometheus": "",
+        "artifacts": str(root / "artifacts"),
+        "namespace": "default",
+    }
+    values.update(_started(root))
+    values.update(_configured())
+    for name, variable in VARIABLES.items():
+        if os.environ.get(variable):
+            values[name] = os.environ[variable]
+    return Endpoints(home=root, **values)
+
+
+def require_mlflow() -> str:
+    """Return the MLflow tracking URI.
+
+    Raises:
+        PlatformError: none is configured and the laptop platform is down.
+    """
+    return _require("mlflow", endpoints().mlflow)
+
+
+def require_gateway() -> str:
+    """Return the base URL of the prediction gateway, without a trailing slash.
+
+    Raises:
+        PlatformError: none is configured and the laptop platform is down.
+    """
+    return _require("gateway", endpoints().gateway).rstrip("/")
+
+
+def _require(name: str, value: str) -> str:
+    if not value:
+        raise PlatformError(
+            f"no {name} endpoint: the laptop platform is not running in {home()}",
+            f"start it with `chandlery up`, or set {VARIABLES[name]}",
+        )
+    return value
+
+
+def _started(root: Path) -> dict[str, str]:
+    try:
+        written = json.loads((root / "platform" / "endpoints.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(written, dict):
+        return {}  # not ours
+    return {name: str(value) for name, value in written.items() if name in VARIABLES}
+
+
+def _configured() -> dict[str, str]:
+    path = Path(CONFIG_FILE)
+    if not path.is_file():
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("endpoints", {})
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path.resolve()}: not valid TOML: {error}", "mend the file, or remove it"
+        ) from error
+    if not isinstance(table, dict):
+        raise UserError(f"{path.resolve()}: endpoints is no table", "write a line [endpoints] above them")
+    unknown = sorted(set(table) - set(VARIABLES))
+    if unknown:
+        raise UserError(
+            f"{path.resolve()}: unknown endpoint {unknown[0]!r}",
+            f"valid endpoints: {', '.join(sorted(VARIABLES))}",
+        )
+    for name, value in table.items():
+        if not isinstance(value, str) or "\0" in value:
+            raise UserError(f"{path.resolve()}: endpoint {name} is {value!r}", 'write a text: name = "..."')
+    return table
