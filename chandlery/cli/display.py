@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from chandlery.runner.record import RunRecord
+from chandlery.runs.record import RunRecord
 
 # Events whose message is worth a line of its own in the scrollback.
 LASTING = ("trial.finished", "epoch", "canary.evidence", "canary.stage", "canary.verdict")

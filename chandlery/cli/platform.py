@@ -31,7 +31,7 @@ def down() -> None:
 
 def status(*, as_json: bool) -> None:
     """Print services, deployments, experiments and the last runs."""
-    from chandlery.runner.record import all_runs
+    from chandlery.runs.record import all_runs
 
     points = addresses.endpoints()
     services = platform.laptop().states(points.home)
@@ -94,7 +94,7 @@ def serve_pachd(address: str) -> None:
 
 
 def _log(name: str) -> Path:
-    from chandlery.runner.record import all_runs, runs_root
+    from chandlery.runs.record import all_runs, runs_root
 
     home = addresses.home()
     if name == "last":

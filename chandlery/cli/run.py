@@ -14,7 +14,7 @@ from chandlery.cli.arguments import for_dry_run, parse, pin_recipes
 from chandlery.cli.display import Display
 from chandlery.cli.output import console, print_json
 from chandlery.errors import UserError
-from chandlery.runner.record import RunRecord, runs_root
+from chandlery.runs.record import RunRecord, runs_root
 
 
 def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose: bool, as_json: bool) -> int:
@@ -34,7 +34,7 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
     home = addresses.home()
     display = Display(sys.stderr if as_json else sys.stdout, verbose=verbose)
     platform.laptop().up(home, progress=display.line)
-    from chandlery.runner.launch import launch
+    from chandlery.runs.launch import launch
 
     began = time.monotonic()
     with display:
@@ -78,7 +78,7 @@ def _dry_run(entry: catalog.Entry | None, name: str, arguments: dict[str, Any]) 
 
 
 def _document(record: RunRecord, seconds: float) -> dict[str, Any]:
-    from chandlery.runs.steps import read_summary
+    from chandlery.runs.summary import read_summary
 
     summary = read_summary(record.run_id)
     return {
@@ -95,7 +95,7 @@ def _document(record: RunRecord, seconds: float) -> dict[str, Any]:
 def _summarise(record: RunRecord, seconds: float, home: Path) -> None:
     from rich.table import Table
 
-    from chandlery.runs.steps import read_summary
+    from chandlery.runs.summary import read_summary
 
     states = [task["state"] for task in record.tasks.values()]
     cached = states.count("cached")

@@ -24,8 +24,8 @@ from chandlery.gc.look import Look
 from chandlery.gc.policy import Policy
 from chandlery.gc.references import read_references
 from chandlery.gc.trash import Trash
-from chandlery.runner.launch import only_run
-from chandlery.runner.record import all_runs
+from chandlery.runs.launch import only_run
+from chandlery.runs.record import all_runs
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The record of a run: what each step found, kept where every later step and a person can read it."""
+"""Runs: started, recorded, resumed on this machine; what each step found, kept where later steps and a person read it."""
 
 from chandlery.runs.journal import Note, note, read_notes, run_folder
 

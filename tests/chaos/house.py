@@ -22,7 +22,7 @@ KINDS = {
     "chandlery.registry.server": "mlflow",
     "chandlery.embedded.deployments": "deployments",
     "chandlery.embedded.experiments": "experiments",
-    "chandlery.runner.execute": "executor",
+    "chandlery.runs.execute": "executor",
     "kfp.dsl.executor_main": "step",
     "tests.chaos.worker": "command",
 }

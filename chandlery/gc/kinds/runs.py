@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chandlery.gc.candidate import Candidate, newest
 from chandlery.gc.look import Look
-from chandlery.runner.record import all_runs, runs_root
+from chandlery.runs.record import all_runs, runs_root
 
 
 def run_candidates(look: Look) -> list[Candidate]:

@@ -16,7 +16,7 @@ from typing import Any
 from chandlery.gc.candidate import Candidate, newest
 from chandlery.gc.look import Look
 from chandlery.gc.references import read_json, texts
-from chandlery.runner.record import runs_root
+from chandlery.runs.record import runs_root
 
 _OTHERS = ("models", "sources")  # folders beside those of the code's digests
 _MARK = "__kfp_artifact__"  # kfp.local's mark of an artifact among the outputs of an entry

@@ -41,7 +41,7 @@ def record_run(
     Returns:
         Output: the decision, for the gate of the pipeline.
     """
-    from chandlery.runs.steps import record_run
+    from chandlery.runs.summary import record_run
 
     return record_run(
         {

@@ -19,7 +19,7 @@ from chandlery.cli.main import app
 from chandlery.data import remembered
 from chandlery.errors import ConflictError, UserError
 from chandlery.gc.trash import Trash
-from chandlery.runner.launch import only_run
+from chandlery.runs.launch import only_run
 
 from .world import DAY, World, contents
 

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from chandlery import gc, leases, registry
-from chandlery.runner.launch import only_run
+from chandlery.runs.launch import only_run
 
 from .world import DAY, Registry, World, contents
 

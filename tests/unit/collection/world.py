@@ -18,7 +18,7 @@ from chandlery.data.references import repo_message
 from chandlery.provenance import Provenance
 from chandlery.registry.download import INDEX
 from chandlery.resources import EXPERIMENT, SELDON_DEPLOYMENT, TRIAL
-from chandlery.runner.record import FAILED, SUCCEEDED, RunRecord, runs_root, save
+from chandlery.runs.record import FAILED, SUCCEEDED, RunRecord, runs_root, save
 from chandlery.serving.spec import ServingSpec, Variant, to_seldon
 
 REPO = "digits"

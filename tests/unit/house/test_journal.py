@@ -10,7 +10,7 @@ from kfp import dsl
 
 from chandlery.report import Report
 from chandlery.runs import note, read_notes, run_folder
-from chandlery.runs.steps import read_summary, record_run, report_run
+from chandlery.runs.summary import read_summary, record_run, report_run
 
 
 @pytest.fixture(autouse=True)

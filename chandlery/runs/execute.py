@@ -1,6 +1,6 @@
 """The process that runs one compiled package with `kfp.local`, its steps in its own process group.
 
-Started by `chandlery.runner.launch`. Standard output is the run's log; what happens to each task is read from
+Started by `chandlery.runs.launch`. Standard output is the run's log; what happens to each task is read from
 kfp's own log lines and appended to the run's events.
 """
 

@@ -23,7 +23,7 @@ from chandlery.errors import ConflictError
 from chandlery.files import write_json
 from chandlery.progress import EVENTS_VARIABLE
 from chandlery.provenance import RUN_VARIABLE
-from chandlery.runner.record import FAILED, SUCCEEDED, RunRecord, begin, runs_root, save
+from chandlery.runs.record import FAILED, SUCCEEDED, RunRecord, begin, runs_root, save
 
 Event = dict[str, Any]
 TICK = 0.1  # seconds between looks at the events
@@ -83,7 +83,7 @@ def launch(
         events = folder / "events.jsonl"
         position = events.stat().st_size if events.exists() else 0
         child, identity = processes.start(
-            [sys.executable, "-m", "chandlery.runner.execute", str(folder), str(os.getpid())],
+            [sys.executable, "-m", "chandlery.runs.execute", str(folder), str(os.getpid())],
             _environment(record, events),
             folder / "log.txt",
         )

@@ -1,1 +1,0 @@
-"""Runs compiled pipelines and components on this machine, resumably."""
