@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from chandlery import addresses, platform, provenance
 from chandlery.errors import ChandleryError
+from chandlery.resources.experiment_status import is_set
 from chandlery.resources.port import EXPERIMENT, SELDON_DEPLOYMENT, TRIAL, Document
-from chandlery.search.status import is_set
 
 MODEL = re.compile(r"models:/([^/\s]+)/(\d+)")
 _OVER = ("Succeeded", "Failed")

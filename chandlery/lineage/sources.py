@@ -15,6 +15,7 @@ from chandlery.errors import ChandleryError, InvalidDocumentError, NotFoundError
 from chandlery.lineage.requests import LoggedRequest, find_request
 from chandlery.platform import open_resources
 from chandlery.provenance import Provenance
+from chandlery.resources.experiment import EXPERIMENT_LABEL
 from chandlery.resources.port import EXPERIMENT, SELDON_DEPLOYMENT, TRIAL, Document
 
 COMMIT = re.compile(r"[0-9a-f]{32}")
@@ -242,11 +243,7 @@ def _message(description: str) -> str:
 
 def _search(document: Document, trials: list[Document]) -> Search:
     metadata, status = document["metadata"], document.get("status") or {}
-    own = [
-        t
-        for t in trials
-        if (t["metadata"].get("labels") or {}).get("katib.kubeflow.org/experiment") == metadata["name"]
-    ]
+    own = [t for t in trials if (t["metadata"].get("labels") or {}).get(EXPERIMENT_LABEL) == metadata["name"]]
     metric = document.get("spec", {}).get("objective", {}).get("objectiveMetricName", "")
     return Search(
         name=metadata["name"],

@@ -15,9 +15,9 @@ from chandlery.errors import InvalidDocumentError
 from chandlery.provenance import Provenance
 from chandlery.recipe import Recipe, Value, load_recipe
 from chandlery.resources import EXPERIMENT
+from chandlery.resources.experiment import MAX_NAME_LENGTH, check_experiment
+from chandlery.resources.experiment_space import dimensions, grid_size, to_katib
 from chandlery.search.presets import load_preset
-from chandlery.search.space import dimensions, grid_size, to_katib
-from chandlery.search.validation import MAX_NAME_LENGTH, check_experiment
 
 if TYPE_CHECKING:
     from kubeflow import katib

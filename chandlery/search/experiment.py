@@ -16,14 +16,13 @@ from chandlery.errors import ConflictError, DeadlineError, NotFoundError, Search
 from chandlery.progress import report
 from chandlery.recipe import Value
 from chandlery.resources import EXPERIMENT, TRIAL, ResourceStore
-from chandlery.search.space import dimensions
-from chandlery.search.status import TERMINAL_TRIAL, condition, objective_value, state_of
-from chandlery.search.validation import check_experiment
+from chandlery.resources.experiment import EXPERIMENT_LABEL, check_experiment
+from chandlery.resources.experiment_space import dimensions
+from chandlery.resources.experiment_status import TERMINAL_TRIAL, condition, objective_value, state_of
 
 Document = dict[str, Any]
 
 OWNER = "chandlery"
-TRIAL_LABEL = "katib.kubeflow.org/experiment"  # Katib puts it on every Trial
 
 HEARTBEAT_SECONDS = 10.0
 TAKE_UP_SECONDS = 120.0  # within this a controller must have seen a new Experiment
@@ -215,7 +214,7 @@ def trials_of(store: ResourceStore, document: Document) -> tuple[TrialResult, ..
     metadata = document["metadata"]
     space = {d.name: d for d in dimensions(document["spec"]["parameters"])}
     found = []
-    for trial in store.list(TRIAL, metadata["namespace"], f"{TRIAL_LABEL}={metadata['name']}"):
+    for trial in store.list(TRIAL, metadata["namespace"], f"{EXPERIMENT_LABEL}={metadata['name']}"):
         owners = {owner["uid"] for owner in trial["metadata"].get("ownerReferences", ())}
         if metadata["uid"] not in owners:
             continue  # of an earlier Experiment of the same name, about to go

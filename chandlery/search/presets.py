@@ -7,7 +7,7 @@ from typing import Any
 
 import chandlery
 from chandlery.errors import InvalidDocumentError, UserError
-from chandlery.search.validation import check_experiment
+from chandlery.resources.experiment import check_experiment
 
 Document = dict[str, Any]
 

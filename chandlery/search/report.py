@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from chandlery.provenance import Provenance
 from chandlery.report import GOOD, NEUTRAL, PALETTE, Report, axes, show
+from chandlery.resources.experiment_space import Dimension, dimensions
 from chandlery.search.experiment import SearchResult, TrialResult
-from chandlery.search.space import Dimension, dimensions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

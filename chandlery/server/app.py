@@ -17,11 +17,12 @@ from starlette.routing import Route
 
 from chandlery import __version__
 from chandlery.progress import report
+from chandlery.resources.headers import MODEL_VERSION, PUID, REQUEST_ID, ROUTE
 from chandlery.server import open_inference, seldon_v1
 from chandlery.server.batching import Batcher
 from chandlery.server.body import read_json
 from chandlery.server.exchange import Exchange, Header
-from chandlery.server.feedback import FORWARDED, ROUTE, judge, owner, read_feedback
+from chandlery.server.feedback import FORWARDED, judge, owner, read_feedback
 from chandlery.server.forwarding import forward
 from chandlery.server.metrics import CONTENT_TYPE, Metrics
 from chandlery.server.model import DATATYPES, ChandleryModel, count
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     Handler = Callable[["Call"], Awaitable[Any]]
 
-PUID = "seldon-puid"
 LONGEST_ID = 128
 
 
@@ -94,7 +94,7 @@ class Replica:
         self._version = model.version
         self._headers: list[Header] = [
             (b"content-type", b"application/json"),
-            (b"x-model-version", self._version.encode("latin-1", "replace")),
+            (MODEL_VERSION.encode(), self._version.encode("latin-1", "replace")),
         ]
         if settings.predictor:
             self._headers.append((ROUTE.encode(), settings.predictor.encode("latin-1", "replace")))
@@ -165,7 +165,7 @@ class Replica:
             retry_after: seconds after which the caller may try again; 0: not told.
         """
         identifier = request_id.encode("ascii")
-        headers = [*self._headers, (b"x-request-id", identifier), (PUID.encode(), identifier)]
+        headers = [*self._headers, (REQUEST_ID.encode(), identifier), (PUID.encode(), identifier)]
         if retry_after:
             headers.append((b"retry-after", b"%d" % retry_after))
         if self.draining or status == 413:
@@ -355,7 +355,7 @@ def _v2_error(refused: Refused) -> dict[str, Any]:
 
 
 def _request_id(http: Exchange) -> str:
-    given = http.headers.get("x-request-id") or http.headers.get(PUID) or ""
+    given = http.headers.get(REQUEST_ID) or http.headers.get(PUID) or ""
     # What goes into a header and a log is printable and short, or it is ours.
     if 0 < len(given) <= LONGEST_ID and given.isascii() and given.isprintable():
         return given

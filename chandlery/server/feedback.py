@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from chandlery.recipe import Recipe
+from chandlery.resources.headers import ROUTE
 from chandlery.server.layout import array_of
 from chandlery.server.refusal import INTERNAL, Refused
 from chandlery.server.seldon_v1 import Message, read_message
@@ -18,7 +19,6 @@ REWARD_OF_RIGHT = 0.5  # the least reward that counts as a right prediction when
 
 # Marks feedback that one replica passed on, so that no two ever pass it to and fro.
 FORWARDED = "x-chandlery-forwarded"
-ROUTE = "x-seldon-route"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from chandlery.server.feedback import FORWARDED, ROUTE
+from chandlery.resources.headers import REQUEST_ID, ROUTE
+from chandlery.server.feedback import FORWARDED
 from chandlery.server.refusal import Refused
 from chandlery.server.settings import Settings
 
@@ -38,7 +39,7 @@ async def forward(settings: Settings, document: Any, predictor: str, request_id:
     headers = {
         ROUTE: predictor,
         FORWARDED: settings.predictor,
-        "x-request-id": request_id,
+        REQUEST_ID: request_id,
         "content-type": "application/json",
     }
     async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:

@@ -13,6 +13,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from chandlery.resources.counters import FEEDBACK, REQUESTS
 from chandlery.server.settings import Settings
 
 # Seldon's, and three below its first: a traced model answers in less than 5 ms.
@@ -46,7 +47,7 @@ class Metrics:
         self._executor = settings.executor_metrics
         names = (*own, "service", "method", "code")
         self._server = Histogram(
-            "seldon_api_executor_server_requests_seconds",
+            REQUESTS,
             "Seconds from the request's arrival to its answer.",
             names,
             buckets=BUCKETS,
@@ -67,7 +68,7 @@ class Metrics:
             "seldon_api_model_feedback_reward", "Sum of the rewards.", tuple(own), registry=self.registry
         ).labels(**own)
         outcomes = Counter(
-            "chandlery_feedback", "Predictions judged.", (*own, "outcome"), registry=self.registry
+            FEEDBACK.removesuffix("_total"), "Predictions judged.", (*own, "outcome"), registry=self.registry
         )
         # Both exist from the start: an absent counter is not a zero.
         self._outcomes = {

@@ -23,14 +23,12 @@ import orjson
 
 from chandlery.errors import DeadlineError, ServingError, UserError
 from chandlery.recipe import Columns, Value
-from chandlery.serving.spec import PROTOCOLS
+from chandlery.resources.headers import MODEL_VERSION, REQUEST_ID, ROUTE
+from chandlery.resources.seldon_deployment import PROTOCOLS
 
 if TYPE_CHECKING:
     import aiohttp
 
-ROUTE_HEADER = "x-seldon-route"
-REQUEST_ID_HEADER = "x-request-id"
-VERSION_HEADER = "x-model-version"
 
 _V2_TYPES = {
     "b": "BOOL",
@@ -144,9 +142,7 @@ class Endpoint:
         headers = self._wire.headers(request_id, route)
         began = time.perf_counter()
         status, received, body = self._post(self._wire.predict_path, self._wire.encode(rows), headers)
-        return self._wire.answer(
-            status, received, body, headers[REQUEST_ID_HEADER], time.perf_counter() - began
-        )
+        return self._wire.answer(status, received, body, headers[REQUEST_ID], time.perf_counter() - began)
 
     def feedback(self, answer: Answer, truth: Any = None, reward: float | None = None) -> int:
         """Tell the predictor that gave `answer` what was right.
@@ -262,9 +258,7 @@ class AsyncEndpoint:
         headers = self._wire.headers(request_id, route)
         began = time.perf_counter()
         status, received, body = await self._post(self._wire.predict_path, self._wire.encode(rows), headers)
-        return self._wire.answer(
-            status, received, body, headers[REQUEST_ID_HEADER], time.perf_counter() - began
-        )
+        return self._wire.answer(status, received, body, headers[REQUEST_ID], time.perf_counter() - began)
 
     async def feedback(self, answer: Answer, truth: Any = None, reward: float | None = None) -> int:
         """See `Endpoint.feedback`."""
@@ -343,10 +337,10 @@ class _Wire:
     def headers(self, request_id: str, route: str) -> dict[str, str]:
         headers = {
             "content-type": "application/json",
-            REQUEST_ID_HEADER: request_id or str(uuid.uuid4()),
+            REQUEST_ID: request_id or str(uuid.uuid4()),
         }
         if route:
-            headers[ROUTE_HEADER] = route
+            headers[ROUTE] = route
         return headers
 
     def encode(self, rows: Columns) -> bytes:
@@ -365,9 +359,9 @@ class _Wire:
         else:
             error = _error(document, body)
         return Answer(
-            request_id=headers.get(REQUEST_ID_HEADER, request_id),
-            route=headers.get(ROUTE_HEADER, ""),
-            version=headers.get(VERSION_HEADER, ""),
+            request_id=headers.get(REQUEST_ID, request_id),
+            route=headers.get(ROUTE, ""),
+            version=headers.get(MODEL_VERSION, ""),
             answers=answers,
             status=status,
             seconds=seconds,

@@ -24,11 +24,11 @@ from chandlery.errors import (
     NotFoundError,
     ServingError,
 )
-from chandlery.provenance import PREFIX
+from chandlery.resources.headers import ROUTE
 from chandlery.resources.port import SELDON_DEPLOYMENT, Document, Kind, ResourceStore
-from chandlery.serving.spec import STRATEGY_ANNOTATION, ServingSpec, check_document, from_seldon, to_seldon
+from chandlery.resources.seldon_deployment import IN_FORCE_ANNOTATION, check_document
+from chandlery.serving.spec import STRATEGY_ANNOTATION, ServingSpec, from_seldon, to_seldon
 
-IN_FORCE_ANNOTATION = f"{PREFIX}in-force"
 OWNER = "chandlery"
 TRAFFIC_OWNER = "chandlery-traffic"
 
@@ -449,7 +449,7 @@ def _probe(gateway: str, namespace: str, name: str, predictor: str, end: float) 
     url = f"{gateway}/seldon/{namespace}/{name}/v2/health/ready"
     while True:
         try:
-            answer = httpx.get(url, headers={"x-seldon-route": predictor}, timeout=5.0)
+            answer = httpx.get(url, headers={ROUTE: predictor}, timeout=5.0)
             problem = f"HTTP {answer.status_code}"
             # Seldon's executor does not know the path under protocol seldon; its 404 came through the route too.
             through = "x-envoy-upstream-service-time" in answer.headers

@@ -7,23 +7,18 @@ Counts only grow while a deployment lives; a reader takes differences.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from chandlery import addresses
 from chandlery.errors import NotFoundError, PlatformError, UserError
-
-REQUESTS = "seldon_api_executor_server_requests_seconds"
-FEEDBACK = "chandlery_feedback_total"
+from chandlery.resources.counters import FEEDBACK, REQUESTS, Sample, parse_text
 
 # A request that the caller or the model spoilt: a model that refuses what another one takes is a worse model.
 _FIRST_ERROR = 400
 
-_SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?\s+(\S+)")
 _Key = TypeVar("_Key")
-_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True)
@@ -80,29 +75,6 @@ def read_evidence(
         base = (gateway or addresses.require_gateway()).rstrip("/")
         samples = _from_gateway(base, deployment, namespace, deadline)
     return count(samples, deployment, objective_seconds)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One sample of the Prometheus text format."""
-
-    name: str
-    labels: Mapping[str, str]
-    value: float
-
-
-def parse_text(text: str) -> list[Sample]:
-    """Read samples from Prometheus' text format; comments and lines that are none are skipped."""
-    samples = []
-    for line in text.splitlines():
-        match = _SAMPLE.match(line)
-        if match and not line.startswith("#"):
-            labels = {
-                key: re.sub(r"\\(.)", lambda m: {"n": "\n"}.get(m[1], m[1]), value)
-                for key, value in _LABEL.findall(match[2] or "")
-            }
-            samples.append(Sample(match[1], labels, float(match[3])))
-    return samples
 
 
 def count(samples: Iterable[Sample], deployment: str, objective_seconds: float) -> dict[str, Counts]:

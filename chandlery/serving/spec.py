@@ -18,33 +18,15 @@ from chandlery.catalog import IMAGE
 from chandlery.errors import InvalidDocumentError
 from chandlery.provenance import Provenance
 from chandlery.resources.port import SELDON_DEPLOYMENT, Document
-from chandlery.resources.shape import NUMBER, SCALAR, TEXT, WHOLE, check_shape
+from chandlery.resources.seldon_deployment import _LABEL, check_document
 
 STRATEGIES = ("replace", "canary", "ab", "shadow")
-PROTOCOLS = ("seldon", "v2")
 
 STRATEGY_ANNOTATION = f"{provenance.PREFIX}strategy"
 VERSION_ANNOTATION = "version"  # where Seldon's executor reads predictor_version for its metrics
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _OWN_VARIABLES = ("MODEL_URI", "MODEL_NAME", "MODEL_VERSION")
 _REST_TIMEOUT_MS = "30000"  # Ambassador's own default is 3 s
-
-
-_RESOURCES = {"requests": {"*": SCALAR}, "limits": {"*": SCALAR}}
-_CONTAINER = {"name!": TEXT, "image": TEXT, "env": [{"name!": TEXT}], "resources": _RESOURCES}
-_PREDICTOR = {
-    "graph": {"name": TEXT, "modelUri": TEXT, "implementation": TEXT},
-    "annotations": {"*": TEXT},
-    "componentSpecs": [{"spec": {"containers": [_CONTAINER]}}],
-    "progressDeadlineSeconds": NUMBER,
-    "traffic": NUMBER,
-    "replicas": WHOLE,
-}
-_SHAPE = {
-    "metadata!": {"name!": TEXT, "namespace": TEXT, "annotations": {"*": TEXT}, "labels": {"*": TEXT}},
-    "spec": {"predictors": [_PREDICTOR], "protocol": TEXT, "replicas": WHOLE},
-}
 
 
 @dataclass(frozen=True)
@@ -186,89 +168,6 @@ def from_seldon(document: Mapping[str, Any]) -> ServingSpec:
         environment=tuple((name, value) for name, value in environment.items() if name not in _OWN_VARIABLES),
         provenance=provenance.read(annotations),
     )
-
-
-def check_document(document: Mapping[str, Any]) -> None:
-    """Check what Seldon's admission webhook checks, and our own rules on weights.
-
-    Raises:
-        InvalidDocumentError: with the rule that is broken.
-    """
-    check_shape(document, _SHAPE)
-    name = str(document.get("metadata", {}).get("name", ""))
-    if (document.get("apiVersion"), document.get("kind")) != (
-        SELDON_DEPLOYMENT.api_version,
-        SELDON_DEPLOYMENT.kind,
-    ):
-        raise InvalidDocumentError(
-            f"{name}: not a SeldonDeployment: {document.get('apiVersion')} {document.get('kind')}",
-            f"expected {SELDON_DEPLOYMENT.api_version} {SELDON_DEPLOYMENT.kind}",
-        )
-    body = document.get("spec") or {}
-    predictors = body.get("predictors") or []
-    if not predictors:
-        raise InvalidDocumentError(f"{name}: no predictors", "name at least one in spec.predictors")
-    if (body.get("protocol") or "seldon") not in PROTOCOLS:
-        raise InvalidDocumentError(
-            f"{name}: unknown protocol {body['protocol']!r}", f"valid protocols: {', '.join(PROTOCOLS)}"
-        )
-    for predictor in predictors:
-        _check_predictor(name, predictor)
-    names = [predictor["name"] for predictor in predictors]
-    if len(set(names)) != len(names):
-        raise InvalidDocumentError(f"{name}: predictor names repeat: {', '.join(names)}", "make them unique")
-    _check_traffic(name, predictors)
-
-
-def _check_predictor(name: str, predictor: Mapping[str, Any]) -> None:
-    own = predictor.get("name")
-    if not isinstance(own, str) or len(own) > 63 or not _LABEL.fullmatch(own):
-        raise InvalidDocumentError(
-            f"{name}: predictor name {own!r} is not valid", "use lower-case letters, digits and '-': v12"
-        )
-    node = (predictor.get("graph") or {}).get("name")
-    if not node:
-        raise InvalidDocumentError(f"{name}/{own}: its graph has no name", "name its one model node")
-    if (predictor.get("graph") or {}).get("children"):
-        raise InvalidDocumentError(
-            f"{name}/{own}: a graph of several nodes is not supported", "serve one model a predictor"
-        )
-    replicas = predictor.get("replicas", 1)
-    if not isinstance(replicas, int) or replicas < 1:
-        raise InvalidDocumentError(f"{name}/{own}: replicas is {replicas!r}", "use a whole number from 1")
-
-
-def _check_traffic(name: str, predictors: list[Mapping[str, Any]]) -> None:
-    answering = [p for p in predictors if not p.get("shadow")]
-    shadows = [p for p in predictors if p.get("shadow")]
-    if len(shadows) > 1:
-        raise InvalidDocumentError(
-            f"{name}: {len(shadows)} shadows", "Seldon mirrors to one: remove the others"
-        )
-    if not answering:
-        raise InvalidDocumentError(
-            f"{name}: nobody answers: its only predictor is a shadow", "add a stable one"
-        )
-    if len(answering) == 1:
-        if answering[0].get("traffic", 100) != 100:
-            raise InvalidDocumentError(
-                f"{name}: its only predictor has traffic {answering[0]['traffic']}", "give it 100"
-            )
-        return
-    weights = {str(p["name"]): p.get("traffic", 0) for p in answering}
-    if any(not isinstance(weight, int) or isinstance(weight, bool) for weight in weights.values()):
-        raise InvalidDocumentError(
-            f"{name}: weights must be whole percents: {weights}", "1 is the smallest step"
-        )
-    if min(weights.values()) < 1:
-        raise InvalidDocumentError(
-            f"{name}: a predictor without traffic: {weights}",
-            "remove it: a weight of 0 becomes 50:50 in Ambassador",
-        )
-    if sum(weights.values()) != 100:
-        raise InvalidDocumentError(
-            f"{name}: weights add up to {sum(weights.values())}: {weights}", "make it 100"
-        )
 
 
 def _check_spec(spec: ServingSpec) -> None:

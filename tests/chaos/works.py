@@ -197,7 +197,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 def _searched(name: str) -> list[str]:
     from chandlery.resources import EXPERIMENT, TRIAL
-    from chandlery.search.status import condition
+    from chandlery.resources.experiment_status import condition
 
     store = platform.open_resources()
     try:

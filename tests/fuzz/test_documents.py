@@ -15,9 +15,10 @@ from chandlery.embedded.experiments.suggestions import make_suggester
 from chandlery.errors import ChandleryError, InvalidDocumentError
 from chandlery.platform import open_resources
 from chandlery.resources import EXPERIMENT, SELDON_DEPLOYMENT
-from chandlery.search.space import dimensions
-from chandlery.search.validation import check_experiment
-from chandlery.serving.spec import check_document, from_seldon, to_seldon
+from chandlery.resources.experiment import check_experiment
+from chandlery.resources.experiment_space import dimensions
+from chandlery.resources.seldon_deployment import check_document
+from chandlery.serving.spec import from_seldon, to_seldon
 
 from .harness import cases, nearly, plain
 

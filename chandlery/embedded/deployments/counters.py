@@ -15,7 +15,7 @@ from typing import Any
 from chandlery.embedded.gateway.envoy import LATENCY_BOUNDS_MS
 from chandlery.embedded.gateway.statistics import ClusterCounts
 from chandlery.embedded.gateway.table import cluster_owner, write_json
-from chandlery.serving.evidence import FEEDBACK, REQUESTS
+from chandlery.resources.counters import FEEDBACK, REQUESTS
 
 
 @dataclass

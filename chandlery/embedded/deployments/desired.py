@@ -10,7 +10,7 @@ from typing import Any
 
 from chandlery.errors import InvalidDocumentError
 from chandlery.resources.port import Document
-from chandlery.serving.spec import check_document
+from chandlery.resources.seldon_deployment import check_document
 
 DEFAULT_PROGRESS_SECONDS = 600  # Kubernetes' own progressDeadlineSeconds
 

@@ -14,7 +14,7 @@ from chandlery.embedded.deployments.servers import Server, Servers
 from chandlery.embedded.gateway.place import Place, read_address
 from chandlery.embedded.gateway.statistics import read_counts
 from chandlery.progress import report
-from chandlery.serving.evidence import FEEDBACK, parse_text
+from chandlery.resources.counters import FEEDBACK, parse_text
 
 EVERY_SECONDS = 1.0
 FRESH_SECONDS = 0.2

@@ -10,7 +10,7 @@ from typing import Any
 
 from chandlery.embedded.deployments.desired import Desired
 from chandlery.resources.port import Document
-from chandlery.serving.deployment import IN_FORCE_ANNOTATION
+from chandlery.resources.seldon_deployment import IN_FORCE_ANNOTATION
 
 
 @dataclass(frozen=True)

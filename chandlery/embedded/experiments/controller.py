@@ -20,13 +20,12 @@ from chandlery.embedded.experiments.process import MAX_ATTEMPTS, TrialProcess, w
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.errors import ChandleryError, ConflictError, NotFoundError, PlatformError
 from chandlery.resources import EXPERIMENT, TRIAL, Kind
-from chandlery.search.status import UNAVAILABLE, objective_value
-from chandlery.search.validation import check_experiment, settings_of
+from chandlery.resources.experiment import EXPERIMENT_LABEL, check_experiment, settings_of
+from chandlery.resources.experiment_status import UNAVAILABLE, objective_value
 
 Document = dict[str, Any]
 
 OWNER = "katib-controller"
-EXPERIMENT_LABEL = "katib.kubeflow.org/experiment"
 KNOWN_ANNOTATION = "chandlery.io/known-trials"
 
 _PERIOD_SECONDS = 0.2

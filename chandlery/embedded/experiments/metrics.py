@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chandlery.search.status import UNAVAILABLE
+from chandlery.resources.experiment_status import UNAVAILABLE
 
 # Katib's default filter: name=value with an optional exponent.
 _DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(?:\.\d+)?(?:[Ee][+-]?\d+)?)"

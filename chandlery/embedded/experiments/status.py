@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from chandlery.search.status import TERMINAL_TRIAL, is_set, objective_value, state_of
+from chandlery.resources.experiment_status import TERMINAL_TRIAL, is_set, objective_value, state_of
 
 Document = dict[str, Any]
 

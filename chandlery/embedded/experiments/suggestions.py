@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chandlery.errors import InvalidDocumentError, SearchError
-from chandlery.search.space import Dimension, dimensions, grid_size
-from chandlery.search.validation import settings_of
+from chandlery.resources.experiment import settings_of
+from chandlery.resources.experiment_space import Dimension, dimensions, grid_size
 
 ALGORITHMS = ("random", "grid", "tpe", "multivariate-tpe", "cmaes", "sobol")
 

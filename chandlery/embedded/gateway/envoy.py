@@ -23,10 +23,10 @@ from chandlery.embedded.gateway.table import (
     write_json,
 )
 from chandlery.errors import PlatformError
+from chandlery.resources.headers import ROUTE
 
 MAX_REQUEST_BYTES = 16 << 20  # above the inference server's own limit, whose refusal says more
 TIMEOUT_SECONDS = 60
-ROUTE_HEADER = "x-seldon-route"
 NO_ROUTE = "no deployment serves this path: /seldon/<namespace>/<deployment>/..."
 METRICS_CLUSTER = "chandlery-metrics"
 ROUTE_CONFIG = "seldon"
@@ -171,7 +171,7 @@ def _routes(routes: Routes) -> list[dict[str, Any]]:
         {
             "match": {
                 "prefix": f"{prefix}/",
-                "headers": [{"name": ROUTE_HEADER, "string_match": {"exact": backend.name}}],
+                "headers": [{"name": ROUTE, "string_match": {"exact": backend.name}}],
             },
             "route": {"cluster": direct_cluster(routes, backend), **_forwarding(inside, again=False)},
             "response_headers_to_add": [_says(backend)],
@@ -216,7 +216,7 @@ def _share(cluster: str, backend: Backend) -> dict[str, Any]:
 
 def _says(backend: Backend) -> dict[str, Any]:
     return {
-        "header": {"key": ROUTE_HEADER, "value": backend.name},
+        "header": {"key": ROUTE, "value": backend.name},
         "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
     }
 

@@ -21,7 +21,6 @@ from chandlery.embedded.gateway.envoy import (
     NO_ROUTE,
     PREDICTION_PATH,
     ROUTE_CONFIG,
-    ROUTE_HEADER,
     TIMEOUT_SECONDS,
 )
 from chandlery.embedded.gateway.place import HOST, Place
@@ -34,12 +33,12 @@ from chandlery.embedded.gateway.table import (
     read_table,
     weighted_cluster,
 )
+from chandlery.resources.headers import REQUEST_ID, ROUTE
 
 _POLL_SECONDS = 0.05
 _TRIES = 4
 _PREDICTION = re.compile(PREDICTION_PATH)
 _PATH = re.compile(r"/seldon/([^/]+)/([^/]+)(/.*)")
-_REQUEST_ID = "x-request-id"
 # Of one connection, not of the message (RFC 9110, 7.6.1).
 _HOP_BY_HOP = frozenset(
     [
@@ -126,7 +125,7 @@ class Proxy:
             self._routes = {(routes.namespace, routes.name): routes for routes in self._table.deployments}
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        request_id = request.headers.get(_REQUEST_ID) or str(uuid.uuid4())
+        request_id = request.headers.get(REQUEST_ID) or str(uuid.uuid4())
         match = _PATH.fullmatch(request.raw_path.partition("?")[0])
         routes = self._routes.get((match[1], match[2])) if match else None
         if match is None or routes is None:
@@ -137,11 +136,11 @@ class Proxy:
         except web.HTTPRequestEntityTooLarge:
             return _refuse(413, "Payload Too Large", "request_payload_too_large", request_id)
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP}
-        headers[_REQUEST_ID] = request_id
+        headers[REQUEST_ID] = request_id
         if match[3] == "/metrics":
             whole = request.raw_path
             return await self._forward("", (self._table.metrics,), request.method, whole, headers, body, "")
-        chosen = next((b for b in routes.answering if b.name == request.headers.get(ROUTE_HEADER)), None)
+        chosen = next((b for b in routes.answering if b.name == request.headers.get(ROUTE)), None)
         weighted = chosen is None and bool(_PREDICTION.fullmatch(match[3]))
         backend = chosen or _choose(routes)
         cluster = weighted_cluster(routes, backend) if weighted else direct_cluster(routes, backend)
@@ -196,14 +195,14 @@ class Proxy:
                 milliseconds = (time.perf_counter() - began) * 1000
                 self._count(cluster, answer.status, milliseconds)
                 returned = {k: v for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP}
-                returned[_REQUEST_ID] = headers[_REQUEST_ID]
+                returned[REQUEST_ID] = headers[REQUEST_ID]
                 if route:
-                    returned[ROUTE_HEADER] = route
+                    returned[ROUTE] = route
                 return web.Response(status=answer.status, body=content, headers=returned)
             await asyncio.sleep(0.025 * 2**attempt)
         status = 504 if "timeout" in problem else 503
         self._count(cluster, status, None)
-        return _refuse(status, problem, "upstream_failure", headers[_REQUEST_ID], route)
+        return _refuse(status, problem, "upstream_failure", headers[REQUEST_ID], route)
 
     def _count(self, cluster: str, status: int, milliseconds: float | None) -> None:
         counts = self._counts.setdefault(cluster, ClusterCounts())
@@ -250,7 +249,7 @@ def _choose(routes: Routes) -> Backend:
 
 def _refuse(status: int, info: str, reason: str, request_id: str, route: str = "") -> web.Response:
     body = {"error": info, "status": {"code": status, "info": info, "reason": reason, "status": "FAILURE"}}
-    headers = {_REQUEST_ID: request_id} | ({ROUTE_HEADER: route} if route else {})
+    headers = {REQUEST_ID: request_id} | ({ROUTE: route} if route else {})
     return web.Response(
         status=status, body=json.dumps(body).encode(), content_type="application/json", headers=headers
     )

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from chandlery.resources import EXPERIMENT, TRIAL, ResourceStore
-from chandlery.search.status import condition, is_set, objective_value, state_of
+from chandlery.resources.experiment_status import condition, is_set, objective_value, state_of
 
 VARIABLE = "CHANDLERY_TEST_KUBECONFIG"
 IMAGE_VARIABLE = "CHANDLERY_TEST_TRIAL_IMAGE"

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from chandlery.embedded.deployments.counters import Counters
 from chandlery.embedded.gateway.statistics import ClusterCounts, parse_counts, parse_versions
-from chandlery.serving.evidence import Counts, count, parse_text
+from chandlery.resources.counters import parse_text
+from chandlery.serving.evidence import Counts, count
 
 KEY, CLUSTER = "default/digits", "default/digits/v1/0a1b2c3d"
 

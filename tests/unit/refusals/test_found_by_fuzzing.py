@@ -23,11 +23,11 @@ from chandlery.recipe import Column, check_rows, load_recipe
 from chandlery.registry.reader import Reader
 from chandlery.registry.versions import parse as parse_model
 from chandlery.resources.document import prepared
-from chandlery.search.space import dimensions
-from chandlery.search.validation import check_experiment
+from chandlery.resources.experiment import check_experiment
+from chandlery.resources.experiment_space import dimensions
+from chandlery.resources.seldon_deployment import check_document
 from chandlery.server.refusal import Refused
 from chandlery.server.seldon_v1 import read_message
-from chandlery.serving.spec import check_document
 
 ROOT = Path(__file__).parents[3]
 

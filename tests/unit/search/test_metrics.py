@@ -12,7 +12,7 @@ from chandlery.embedded.experiments.metrics import (
     readings,
     stopped_at,
 )
-from chandlery.search.status import objective_value
+from chandlery.resources.experiment_status import objective_value
 
 MAXIMISE = {"type": "maximize", "objectiveMetricName": "accuracy"}
 MINIMISE = {"type": "minimize", "objectiveMetricName": "accuracy"}

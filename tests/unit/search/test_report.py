@@ -6,9 +6,9 @@ import io
 import pytest
 
 from chandlery.provenance import Provenance
+from chandlery.resources.experiment_space import dimensions
 from chandlery.search.experiment import SearchResult, TrialResult
 from chandlery.search.report import build_report, parameter_importance, to_csv
-from chandlery.search.space import dimensions
 
 PARAMETERS = [
     {

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chandlery.embedded.experiments.suggestions import Past, make_suggester
 from chandlery.errors import InvalidDocumentError, SearchError
-from chandlery.search.space import dimensions
+from chandlery.resources.experiment_space import dimensions
 
 RANGES = [
     {"name": "d", "parameterType": "double", "feasibleSpace": {"min": "-1", "max": "2"}},

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.errors import ConflictError, DeadlineError, NotFoundError, ServingError
 from chandlery.resources import SELDON_DEPLOYMENT, Kind
+from chandlery.resources.seldon_deployment import IN_FORCE_ANNOTATION
 from chandlery.serving import deployment
-from chandlery.serving.deployment import DEPLOYMENT, IN_FORCE_ANNOTATION, VIRTUAL_SERVICE
+from chandlery.serving.deployment import DEPLOYMENT, VIRTUAL_SERVICE
 from chandlery.serving.spec import ServingSpec, Variant, to_seldon
 
 CANARY = ServingSpec(

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from chandlery.errors import NotFoundError, PlatformError, UserError
-from chandlery.serving.evidence import Counts, count, parse_text, read_evidence
+from chandlery.resources.counters import parse_text
+from chandlery.serving.evidence import Counts, count, read_evidence
 
 TEXT = """\
 # HELP seldon_api_executor_server_requests_seconds x

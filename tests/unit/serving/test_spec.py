@@ -11,15 +11,9 @@ from hypothesis import strategies as st
 
 from chandlery.errors import InvalidDocumentError
 from chandlery.provenance import Provenance
+from chandlery.resources.seldon_deployment import check_document
 from chandlery.serving.examples import example_specs, example_text
-from chandlery.serving.spec import (
-    ServingSpec,
-    Variant,
-    check_document,
-    from_seldon,
-    node_name,
-    to_seldon,
-)
+from chandlery.serving.spec import ServingSpec, Variant, from_seldon, node_name, to_seldon
 
 ROOT = Path(__file__).parents[3]
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from chandlery.errors import InvalidDocumentError
 from chandlery.resources import EXPERIMENT
+from chandlery.resources.experiment_space import Dimension, dimensions, grid_size
 from chandlery.resources.shape import NUMBER, SCALAR, TEXT, check_shape
-from chandlery.search.space import Dimension, dimensions, grid_size
 
+EXPERIMENT_LABEL = "katib.kubeflow.org/experiment"  # Katib puts it on every Trial
 MAX_NAME_LENGTH = 40  # objects that Katib derives from it append up to 23 characters
 COLLECTORS = ("StdOut", "File", "TensorFlowEvent", "PrometheusMetric", "Custom", "Push", "None")
 
