@@ -273,7 +273,7 @@ def _parameters(trial: Document) -> str:
 
 
 def _predictors(document: Document) -> list[Served]:
-    from chandlery.serving.spec import from_seldon
+    from chandlery.deployments.spec import from_seldon
 
     try:
         spec = from_seldon(document)

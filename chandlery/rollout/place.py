@@ -14,13 +14,13 @@ from chandlery.errors import NotFoundError
 from chandlery.resources.port import ResourceStore
 
 if TYPE_CHECKING:
-    from chandlery.serving.client import AsyncEndpoint
-    from chandlery.serving.spec import ServingSpec
+    from chandlery.deployments.client import AsyncEndpoint
+    from chandlery.deployments.spec import ServingSpec
 
 
 def place_of(model_name: str, deployment: str, namespace: str) -> tuple[str, str]:
     """Return name and namespace of a deployment, by default those of the model and of the endpoints."""
-    from chandlery.serving.spec import node_name
+    from chandlery.deployments.spec import node_name
 
     return deployment or node_name(model_name), namespace or addresses.endpoints().namespace
 
@@ -32,7 +32,7 @@ def version_of(text: str) -> str:
 
 def spec_of(store: ResourceStore, name: str, namespace: str) -> ServingSpec:
     """Return what a deployment serves now; raises NotFoundError when there is none."""
-    from chandlery.serving.deployment import current
+    from chandlery.deployments.deployment import current
 
     spec = current(store, name, namespace)
     if spec is None:
@@ -42,7 +42,7 @@ def spec_of(store: ResourceStore, name: str, namespace: str) -> ServingSpec:
 
 def endpoint_of(name: str, namespace: str, spec: ServingSpec, connections: int) -> AsyncEndpoint:
     """Return a client for a deployment that keeps up to `connections` requests under way."""
-    from chandlery.serving.client import AsyncEndpoint
+    from chandlery.deployments.client import AsyncEndpoint
 
     return AsyncEndpoint(
         addresses.require_gateway(),

@@ -20,7 +20,7 @@ from chandlery.rollout.replay import CONCURRENCY, Replay, Replayed, ReplayThread
 from chandlery.rollout.side import DeploymentSide
 
 if TYPE_CHECKING:
-    from chandlery.serving.spec import ServingSpec
+    from chandlery.deployments.spec import ServingSpec
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def run_canary(
         ConflictError: another process watches this canary.
         ChandleryError: it was told to stop (SIGTERM); running the same again goes on from there.
     """
-    from chandlery.serving.spec import predictor_name
+    from chandlery.deployments.spec import predictor_name
 
     name, where = place_of(model_name, deployment, namespace)
     challenger = predictor_name(version_of(challenger_version))

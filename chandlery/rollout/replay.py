@@ -20,7 +20,7 @@ from chandlery.errors import ChandleryError, DeadlineError, RecipeError, Serving
 from chandlery.recipe import Columns, Recipe, guarded, split_rows, take
 
 if TYPE_CHECKING:
-    from chandlery.serving.client import Answer, AsyncEndpoint
+    from chandlery.deployments.client import Answer, AsyncEndpoint
 
 PARTS = ("auto", "test", "validation", "train", "all")
 CONCURRENCY = 32

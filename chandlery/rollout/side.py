@@ -72,7 +72,7 @@ class DeploymentSide:
 
     def weights(self) -> dict[str, int] | None:
         """See `Side.weights`."""
-        from chandlery.serving import deployment
+        from chandlery.deployments import deployment
 
         spec = deployment.current(self.resources, self.name, self.namespace)
         return None if spec is None else dict(spec.weights)
@@ -84,13 +84,13 @@ class DeploymentSide:
 
     def shift(self, weights: Mapping[str, int]) -> float:
         """See `Side.shift`."""
-        from chandlery.serving import deployment
+        from chandlery.deployments import deployment
 
         return deployment.set_weights(self.resources, self.name, self.namespace, weights, SHIFT_SECONDS)
 
     def remove(self, predictor: str) -> None:
         """See `Side.remove`."""
-        from chandlery.serving import deployment
+        from chandlery.deployments import deployment
 
         deployment.remove_predictor(self.resources, self.name, self.namespace, predictor, SHIFT_SECONDS)
 
@@ -100,20 +100,20 @@ class DeploymentSide:
 
     def refresh(self) -> None:
         """See `Side.refresh`."""
-        from chandlery.serving.evidence import read_evidence
+        from chandlery.deployments.evidence import read_evidence
 
         found = read_evidence(self.name, self.namespace, objective_seconds=self.objective)
         self._counters = {name: Tally.of(counts) for name, counts in found.items()}
 
     def load(self) -> str:
         """See `Side.load`."""
-        from chandlery.serving import deployment
+        from chandlery.deployments import deployment
 
         return deployment.read_annotation(self.resources, self.name, self.namespace, ANNOTATION)
 
     def store(self, text: str) -> None:
         """See `Side.store`."""
-        from chandlery.serving import deployment
+        from chandlery.deployments import deployment
 
         deployment.write_annotation(self.resources, self.name, self.namespace, ANNOTATION, text)
 

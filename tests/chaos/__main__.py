@@ -99,8 +99,8 @@ class Chaos:
         self._usual = {work: slowness * seconds for work, seconds in USUAL.items()}
 
     def _deploy(self, name: str, replicas: int) -> None:
-        from chandlery.serving.deployment import apply, wait_ready
-        from chandlery.serving.spec import ServingSpec, Variant
+        from chandlery.deployments.deployment import apply, wait_ready
+        from chandlery.deployments.spec import ServingSpec, Variant
 
         store = platform.open_resources()
         try:

@@ -131,10 +131,10 @@ def versions() -> list[str]:
 
 def deployments(house: House) -> list[str]:
     """Servers that run are those asked for, and the weights that the gateway applies are those asked for."""
+    from chandlery.deployments.deployment import observe
     from chandlery.embedded.deployments.desired import desired
     from chandlery.embedded.deployments.servers import marked_processes
     from chandlery.resources import SELDON_DEPLOYMENT
-    from chandlery.serving.deployment import observe
 
     wrong: list[str] = []
     store = platform.open_resources()

@@ -61,7 +61,7 @@ def aliases(content: Content) -> None:
 
 def release(content: Content) -> None:
     """A version alone, another one beside it with changing weights, and that one alone."""
-    from chandlery.serving.deployment import remove_predictor, set_weights, wait_ready
+    from chandlery.deployments.deployment import remove_predictor, set_weights, wait_ready
 
     store = platform.open_resources()
     dice = random.Random(content["seed"])
@@ -103,8 +103,8 @@ def restart(content: Content) -> None:
 
 
 def _apply(store: Any, content: Content, weights: Mapping[str, int], **changes: Any) -> None:
-    from chandlery.serving.deployment import apply, wait_ready
-    from chandlery.serving.spec import ServingSpec, Variant
+    from chandlery.deployments.deployment import apply, wait_ready
+    from chandlery.deployments.spec import ServingSpec, Variant
 
     name = content["deployment"]
     variants = tuple(Variant(version, "standin:?", weight) for version, weight in weights.items())

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from hypothesis import strategies as st
 
+from chandlery.deployments.spec import from_seldon, to_seldon
 from chandlery.embedded.deployments.desired import desired
 from chandlery.embedded.experiments import template
 from chandlery.embedded.experiments.suggestions import make_suggester
@@ -18,7 +19,6 @@ from chandlery.resources import EXPERIMENT, SELDON_DEPLOYMENT
 from chandlery.resources.experiment import check_experiment
 from chandlery.resources.experiment_space import dimensions
 from chandlery.resources.seldon_deployment import check_document
-from chandlery.serving.spec import from_seldon, to_seldon
 
 from .harness import cases, nearly, plain
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from chandlery.data import names
 from chandlery.data.references import branch_message, repo_message, resolve
 from chandlery.data.sources import open_source
+from chandlery.deployments.spec import node_name
 from chandlery.errors import ChandleryError, UserError
 from chandlery.gc import parse_age
 from chandlery.platform import open_data
 from chandlery.registry.versions import parse as parse_model
-from chandlery.serving.spec import node_name
 
 from .harness import cases, plain
 

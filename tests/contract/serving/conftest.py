@@ -16,13 +16,13 @@ import httpx
 import psutil
 import pytest
 
+from chandlery.deployments.evidence import read_evidence
+from chandlery.deployments.spec import ServingSpec, Variant
 from chandlery.embedded.deployments.servers import marked_processes, stop_servers
 from chandlery.embedded.gateway.envoy import find_envoy
 from chandlery.embedded.gateway.place import Address, Place, read_address
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.resources import ResourceStore
-from chandlery.serving.evidence import read_evidence
-from chandlery.serving.spec import ServingSpec, Variant
 
 HERE = Path(__file__).parent
 STANDIN = HERE / "standin.py"

@@ -11,9 +11,9 @@ from typing import Self
 
 import numpy as np
 
+from chandlery.deployments.client import AsyncEndpoint
 from chandlery.errors import ChandleryError
 from chandlery.recipe import Columns
-from chandlery.serving.client import AsyncEndpoint
 
 ROWS = {"x": np.array([1])}
 

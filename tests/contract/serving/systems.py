@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from chandlery.deployments.client import Answer
+from chandlery.deployments.deployment import apply, wait_ready
+from chandlery.deployments.evidence import Counts, read_evidence
+from chandlery.deployments.spec import ServingSpec, Variant
 from chandlery.recipe import Columns
 from chandlery.resources import SELDON_DEPLOYMENT, ResourceStore
-from chandlery.serving.client import Answer
-from chandlery.serving.deployment import apply, wait_ready
-from chandlery.serving.evidence import Counts, read_evidence
-from chandlery.serving.spec import ServingSpec, Variant
 
 READY_SECONDS = 600.0
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from chandlery.deployments.deployment import apply, current, read_annotation, wait_ready
+from chandlery.deployments.evidence import read_evidence
+from chandlery.deployments.spec import ServingSpec
 from chandlery.rollout import release
 from chandlery.rollout.policy import ReleasePolicy
 from chandlery.rollout.state import ANNOTATION, CanaryState
-from chandlery.serving.deployment import apply, current, read_annotation, wait_ready
-from chandlery.serving.evidence import read_evidence
-from chandlery.serving.spec import ServingSpec
 
 from . import echo_traffic
 from .conftest import Platform, serving, until, variant

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chandlery.serving.deployment import apply, current, read_annotation, wait_ready
+from chandlery.deployments.deployment import apply, current, read_annotation, wait_ready
 
 from .conftest import Platform, serving, variant
 

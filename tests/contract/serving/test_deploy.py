@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from chandlery import registry
+from chandlery.deployments import deploy as deploying
+from chandlery.deployments import step
+from chandlery.deployments.deploy import Request, deploy, dry_run, roll_back
+from chandlery.deployments.deployment import current
+from chandlery.deployments.step import deploy_model, rollback_deployment
 from chandlery.errors import DeadlineError, InvalidDocumentError, NotFoundError, ServingError, UserError
 from chandlery.provenance import Provenance
-from chandlery.serving import deploy as deploying
-from chandlery.serving import step
-from chandlery.serving.deploy import Request, deploy, dry_run, roll_back
-from chandlery.serving.deployment import current
-from chandlery.serving.step import deploy_model, rollback_deployment
 
 from .conftest import Platform
 

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from chandlery.serving.spec import ServingSpec, Variant, to_seldon
+from chandlery.deployments.spec import ServingSpec, Variant, to_seldon
 
 ROOT = Path(__file__).parents[3]
 

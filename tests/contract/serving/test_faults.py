@@ -13,10 +13,10 @@ import time
 import numpy as np
 import pytest
 
+from chandlery.deployments.client import Endpoint
+from chandlery.deployments.deployment import apply, observe, remove_predictor, set_weights, wait_ready
+from chandlery.deployments.evidence import read_evidence
 from chandlery.resources import SELDON_DEPLOYMENT
-from chandlery.serving.client import Endpoint
-from chandlery.serving.deployment import apply, observe, remove_predictor, set_weights, wait_ready
-from chandlery.serving.evidence import read_evidence
 
 from .conftest import Platform, serving, until, variant
 from .load import Load

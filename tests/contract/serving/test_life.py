@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chandlery.errors import InvalidDocumentError, NotFoundError, ServingError
-from chandlery.resources import SELDON_DEPLOYMENT
-from chandlery.serving.client import Endpoint
-from chandlery.serving.deployment import (
+from chandlery.deployments.client import Endpoint
+from chandlery.deployments.deployment import (
     apply,
     current,
     observe,
@@ -18,7 +16,9 @@ from chandlery.serving.deployment import (
     wait_ready,
     write_annotation,
 )
-from chandlery.serving.evidence import read_evidence
+from chandlery.deployments.evidence import read_evidence
+from chandlery.errors import InvalidDocumentError, NotFoundError, ServingError
+from chandlery.resources import SELDON_DEPLOYMENT
 
 from .conftest import Platform, serving, until, variant
 

@@ -11,8 +11,8 @@ import os
 
 import pytest
 
-from chandlery.serving.deploy import roll_back
-from chandlery.serving.deployment import apply, current, set_weights, wait_ready
+from chandlery.deployments.deploy import roll_back
+from chandlery.deployments.deployment import apply, current, set_weights, wait_ready
 
 from .conftest import Platform, counted, serving, until, variant
 from .load import Load

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chandlery.deployments.client import Endpoint
 from chandlery.embedded.gateway.envoy import find_envoy
-from chandlery.serving.client import Endpoint
 
 from .conftest import running_platform, until
 from .load import Load

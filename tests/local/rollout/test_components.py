@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from chandlery.deployments.deployment import apply, read_annotation
+from chandlery.deployments.spec import ServingSpec, Variant
 from chandlery.embedded.resources import EmbeddedStore
-from chandlery.serving.deployment import apply, read_annotation
-from chandlery.serving.spec import ServingSpec, Variant
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.slow

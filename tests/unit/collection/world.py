@@ -15,11 +15,11 @@ from typing import Any
 from chandlery import data, leases, platform, provenance
 from chandlery.data.client import connect
 from chandlery.data.references import repo_message
+from chandlery.deployments.spec import ServingSpec, Variant, to_seldon
 from chandlery.provenance import Provenance
 from chandlery.registry.download import INDEX
 from chandlery.resources import EXPERIMENT, SELDON_DEPLOYMENT, TRIAL
 from chandlery.runs.record import FAILED, SUCCEEDED, RunRecord, runs_root, save
-from chandlery.serving.spec import ServingSpec, Variant, to_seldon
 
 REPO = "digits"
 DAY = 86400.0

@@ -7,10 +7,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chandlery.deployments.evidence import Counts, count
 from chandlery.embedded.deployments.counters import Counters
 from chandlery.embedded.gateway.statistics import ClusterCounts, parse_counts, parse_versions
 from chandlery.resources.counters import parse_text
-from chandlery.serving.evidence import Counts, count
 
 KEY, CLUSTER = "default/digits", "default/digits/v1/0a1b2c3d"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from chandlery.deployments.spec import ServingSpec, Variant, to_seldon
 from chandlery.embedded.deployments.desired import desired
 from chandlery.errors import InvalidDocumentError
-from chandlery.serving.spec import ServingSpec, Variant, to_seldon
 
 
 def document(**changes: Any) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from chandlery.deployments.spec import ServingSpec, Variant, to_seldon
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.errors import NotFoundError
 from chandlery.lineage import Node, trace
 from chandlery.provenance import Provenance
 from chandlery.registry.versions import COMPLETE, STATE_TAG
-from chandlery.serving.spec import ServingSpec, Variant, to_seldon
 
 OLD, NEW = "a" * 12 + "4" + "a" * 19, "b" * 12 + "4" + "b" * 19
 

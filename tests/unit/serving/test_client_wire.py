@@ -6,8 +6,8 @@ import numpy as np
 import orjson
 import pytest
 
+from chandlery.deployments.client import Endpoint, _Wire, curl_line
 from chandlery.errors import ServingError, UserError
-from chandlery.serving.client import Endpoint, _Wire, curl_line
 
 ROWS = {"x": np.array([[1.5, 2], [3, 4]], dtype="float32"), "city": np.array(["Oslo", "Ulm"])}
 

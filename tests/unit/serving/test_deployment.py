@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chandlery.deployments import deployment
+from chandlery.deployments.deployment import DEPLOYMENT, VIRTUAL_SERVICE
+from chandlery.deployments.spec import ServingSpec, Variant, to_seldon
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.errors import ConflictError, DeadlineError, NotFoundError, ServingError
 from chandlery.resources import SELDON_DEPLOYMENT, Kind
 from chandlery.resources.seldon_deployment import IN_FORCE_ANNOTATION
-from chandlery.serving import deployment
-from chandlery.serving.deployment import DEPLOYMENT, VIRTUAL_SERVICE
-from chandlery.serving.spec import ServingSpec, Variant, to_seldon
 
 CANARY = ServingSpec(
     "digits",

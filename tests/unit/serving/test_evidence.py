@@ -11,9 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from chandlery.deployments.evidence import Counts, count, read_evidence
 from chandlery.errors import NotFoundError, PlatformError, UserError
 from chandlery.resources.counters import parse_text
-from chandlery.serving.evidence import Counts, count, read_evidence
 
 TEXT = """\
 # HELP seldon_api_executor_server_requests_seconds x

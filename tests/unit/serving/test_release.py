@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from chandlery.deployments.release import back, release
+from chandlery.deployments.spec import ServingSpec, Variant, to_seldon
 from chandlery.errors import NotFoundError, UserError
 from chandlery.provenance import Provenance
-from chandlery.serving.release import back, release
-from chandlery.serving.spec import ServingSpec, Variant, to_seldon
 
 
 def variant(version: str, weight: int = 100) -> Variant:

@@ -9,11 +9,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chandlery.deployments.examples import example_specs, example_text
+from chandlery.deployments.spec import ServingSpec, Variant, from_seldon, node_name, to_seldon
 from chandlery.errors import InvalidDocumentError
 from chandlery.provenance import Provenance
 from chandlery.resources.seldon_deployment import check_document
-from chandlery.serving.examples import example_specs, example_text
-from chandlery.serving.spec import ServingSpec, Variant, from_seldon, node_name, to_seldon
 
 ROOT = Path(__file__).parents[3]
 
@@ -128,5 +128,5 @@ def test_node_names_are_dns_labels(name: str, node: str) -> None:
 @pytest.mark.parametrize("strategy", sorted(example_specs()))
 def test_published_documents_are_what_the_code_writes_and_are_valid(strategy: str) -> None:
     text = (ROOT / "seldon" / f"{strategy}.yaml").read_text(encoding="utf-8")
-    assert text == example_text(strategy), "refresh: python -m chandlery.serving.examples seldon"
+    assert text == example_text(strategy), "refresh: python -m chandlery.deployments.examples seldon"
     assert from_seldon(yaml.safe_load(text)).strategy == strategy

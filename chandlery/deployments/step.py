@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from chandlery import addresses, provenance
+from chandlery.deployments.client import curl_line
+from chandlery.deployments.deploy import Request, deploy, roll_back
+from chandlery.deployments.sample import sample_request
+from chandlery.deployments.spec import node_name
 from chandlery.files import write_text
 from chandlery.registry import download
 from chandlery.resources.port import Document
 from chandlery.runs import note
-from chandlery.serving.client import curl_line
-from chandlery.serving.deploy import Request, deploy, roll_back
-from chandlery.serving.sample import sample_request
-from chandlery.serving.spec import node_name
 
 
 class Artifact(Protocol):
@@ -45,7 +45,7 @@ class RollbackOutputs(NamedTuple):
 def deploy_model(
     *, document: Artifact, environment: Mapping[str, object], deadline_seconds: float, **given: Any
 ) -> DeployOutputs:
-    """Deploy a model version; see `chandlery.serving.deploy.deploy`."""
+    """Deploy a model version; see `chandlery.deployments.deploy.deploy`."""
     request = Request(
         **given,
         environment={name: _text(value) for name, value in environment.items()},
@@ -67,7 +67,7 @@ def deploy_model(
 def rollback_deployment(
     deployment: str, namespace: str, to_version: str, reason: str, deadline_seconds: float, document: Artifact
 ) -> RollbackOutputs:
-    """Roll a deployment back; see `chandlery.serving.deploy.roll_back`."""
+    """Roll a deployment back; see `chandlery.deployments.deploy.roll_back`."""
     done = roll_back(deployment, namespace, to_version, reason, deadline_seconds)
     _write(document, done.document)
     return RollbackOutputs(done.version, done.previous, _yes(done.changed), done.reason)

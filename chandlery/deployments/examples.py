@@ -1,6 +1,6 @@
 """The documents in `seldon/`: one for each strategy, made by `to_seldon` so that they cannot drift from it.
 
-`python -m chandlery.serving.examples FOLDER` writes them anew.
+`python -m chandlery.deployments.examples FOLDER` writes them anew.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from chandlery.serving.spec import ServingSpec, Variant, to_seldon
+from chandlery.deployments.spec import ServingSpec, Variant, to_seldon
 
 _HEADS = {
     "replace": "One version answers everything.",

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chandlery import addresses, progress
+from chandlery.deployments.spec import STRATEGY_ANNOTATION, ServingSpec, from_seldon, to_seldon
 from chandlery.errors import (
     ConflictError,
     DeadlineError,
@@ -27,7 +28,6 @@ from chandlery.errors import (
 from chandlery.resources.headers import ROUTE
 from chandlery.resources.port import SELDON_DEPLOYMENT, Document, Kind, ResourceStore
 from chandlery.resources.seldon_deployment import IN_FORCE_ANNOTATION, check_document
-from chandlery.serving.spec import STRATEGY_ANNOTATION, ServingSpec, from_seldon, to_seldon
 
 OWNER = "chandlery"
 TRAFFIC_OWNER = "chandlery-traffic"

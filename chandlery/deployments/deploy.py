@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from chandlery import addresses, platform
+from chandlery.deployments import deployment as seldon
+from chandlery.deployments.release import Release, back, release
+from chandlery.deployments.spec import ServingSpec, Variant, node_name, to_seldon
 from chandlery.errors import DeadlineError, ServingError, UserError
 from chandlery.progress import report
 from chandlery.provenance import PREFIX
 from chandlery.provenance import current as current_provenance
 from chandlery.resources.port import SELDON_DEPLOYMENT, Document, ResourceStore
-from chandlery.serving import deployment as seldon
-from chandlery.serving.release import Release, back, release
-from chandlery.serving.spec import ServingSpec, Variant, node_name, to_seldon
 
 ROLLBACK_ANNOTATION = f"{PREFIX}rollback"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chandlery.deployments.spec import STRATEGIES, ServingSpec, Variant
 from chandlery.errors import NotFoundError, UserError
-from chandlery.serving.spec import STRATEGIES, ServingSpec, Variant
 
 # The newcomer's share when none is given: a canary's first step, half, every request.
 DEFAULT_WEIGHTS = {"replace": 100, "canary": 5, "ab": 50, "shadow": 100}
