@@ -204,7 +204,7 @@ def _predictions(setting: Setting) -> list[Contender]:
         tracking,
     )
     wrapped = Server(
-        [str(wrapper.bin / "seldon-core-microservice"), "chandlery.server.model.ChandleryModel"],
+        [str(wrapper.bin / "seldon-core-microservice"), "chandlery.inference.model.ChandleryModel"],
         "/health/status",
         "/api/v1.0/predictions",
         {"data": {"ndarray": [ROW]}},
@@ -256,7 +256,7 @@ def _gateway(setting: Setting) -> list[Contender]:
 
 def _ours(folder: Path) -> Server:
     return Server(
-        [sys.executable, "-m", "chandlery.server"],
+        [sys.executable, "-m", "chandlery.inference"],
         READY,
         INFER,
         {"inputs": [TENSOR]},

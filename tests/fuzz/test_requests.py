@@ -14,8 +14,8 @@ from urllib.parse import quote
 import pytest
 from hypothesis import strategies as st
 
-from chandlery.server import model as model_module
-from chandlery.server.app import create_app
+from chandlery.inference import model as model_module
+from chandlery.inference.app import create_app
 
 from .harness import JUNK, cases, nearly
 

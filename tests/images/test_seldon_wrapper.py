@@ -76,7 +76,10 @@ def wrapper(package: Path, environment: Path, tmp_path_factory: pytest.TempPathF
     log = folder / "log.txt"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [str(environment / "bin" / "seldon-core-microservice"), "chandlery.server.model.ChandleryModel"],
+            [
+                str(environment / "bin" / "seldon-core-microservice"),
+                "chandlery.inference.model.ChandleryModel",
+            ],
             env={
                 **os.environ,
                 **IDENTITY,
@@ -109,9 +112,9 @@ def ours(package: Path, tmp_path_factory: pytest.TempPathFactory):
     """A client of the same class in our server."""
     from starlette.testclient import TestClient
 
-    from chandlery.server.app import create_app
-    from chandlery.server.model import ChandleryModel
-    from chandlery.server.settings import from_environment
+    from chandlery.inference.app import create_app
+    from chandlery.inference.model import ChandleryModel
+    from chandlery.inference.settings import from_environment
 
     settings = from_environment({**IDENTITY, "MODEL_URI": str(package)})
     model = ChandleryModel(settings=settings)

@@ -26,7 +26,7 @@ from chandlery.embedded.gateway.table import write_json
 from chandlery.processes import ProcessId, signal_group
 
 SLOT_VARIABLE = "CHANDLERY_SLOT"
-SERVER = (sys.executable, "-m", "chandlery.server")
+SERVER = (sys.executable, "-m", "chandlery.inference")
 
 _LOG_BYTES = 5 << 20
 _TAIL_LINES = 6

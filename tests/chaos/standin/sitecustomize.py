@@ -6,5 +6,5 @@ A replica with TensorFlow takes five seconds of a processor to start, and nothin
 import os
 import sys
 
-if os.environ.get("MODEL_URI", "").startswith("standin:") and "chandlery.server" in sys.orig_argv:
+if os.environ.get("MODEL_URI", "").startswith("standin:") and "chandlery.inference" in sys.orig_argv:
     os.execv(sys.executable, [sys.executable, os.environ["CHAOS_STANDIN"]])

@@ -1,4 +1,4 @@
-"""Real replicas: a process of `python -m chandlery.server` over a package that Keras wrote."""
+"""Real replicas: a process of `python -m chandlery.inference` over a package that Keras wrote."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Pr
         }
         with log.open("w") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "chandlery.server"],
+                [sys.executable, "-m", "chandlery.inference"],
                 env={**os.environ, **given, **environment},
                 stdout=out,
                 stderr=subprocess.STDOUT,

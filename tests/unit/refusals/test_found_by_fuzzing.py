@@ -19,6 +19,8 @@ from chandlery.data.sources import open_source
 from chandlery.embedded.pachd.failure import ServiceError
 from chandlery.embedded.pachd.parsing import parse
 from chandlery.errors import InvalidDocumentError, RecipeError, RegistryError, UserError
+from chandlery.inference.refusal import Refused
+from chandlery.inference.seldon_v1 import read_message
 from chandlery.recipe import Column, check_rows, load_recipe
 from chandlery.registry.reader import Reader
 from chandlery.registry.versions import parse as parse_model
@@ -26,8 +28,6 @@ from chandlery.resources.document import prepared
 from chandlery.resources.experiment import check_experiment
 from chandlery.resources.experiment_space import dimensions
 from chandlery.resources.seldon_deployment import check_document
-from chandlery.server.refusal import Refused
-from chandlery.server.seldon_v1 import read_message
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from chandlery.inference import model as model_module
+from chandlery.inference.app import create_app
+from chandlery.inference.model import ChandleryModel
+from chandlery.inference.settings import Settings
 from chandlery.model import MANIFEST, read_manifest
 from chandlery.recipe import Columns, load_recipe, load_snapshot, snapshot
-from chandlery.server import model as model_module
-from chandlery.server.app import create_app
-from chandlery.server.model import ChandleryModel
-from chandlery.server.settings import Settings
 
 RECIPES = Path(__file__).parent / "recipes" / "recipe.py"
 

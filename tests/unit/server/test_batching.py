@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from chandlery.errors import RecipeError
-from chandlery.server import batching
-from chandlery.server.batching import Batcher
-from chandlery.server.refusal import Refused
+from chandlery.inference import batching
+from chandlery.inference.batching import Batcher
+from chandlery.inference.refusal import Refused
 
 
 class Model:

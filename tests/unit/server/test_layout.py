@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from chandlery.inference.layout import array_of, columns_of_json, columns_of_table, places, table_of_answers
+from chandlery.inference.refusal import Refused
 from chandlery.recipe import Column
-from chandlery.server.layout import array_of, columns_of_json, columns_of_table, places, table_of_answers
-from chandlery.server.refusal import Refused
 
 SCAN = (Column("pixels", "float32", (2, 2)),)
 MIXED = (Column("airport", "str"), Column("hour", "int64"), Column("wind", "float64", nullable=True))

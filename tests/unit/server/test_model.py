@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from chandlery.errors import ModelLoadError
-from chandlery.server.model import ChandleryModel
-from chandlery.server.refusal import Refused
+from chandlery.inference.model import ChandleryModel
+from chandlery.inference.refusal import Refused
 
 TABLE = np.array([["HAM", 7, 0.5], ["LEJ", 8, 30.25]])
 
@@ -97,7 +97,7 @@ def test_importing_the_class_pulls_in_no_web_framework():
     import subprocess
 
     program = (
-        "import sys, chandlery.server.model as m;"
+        "import sys, chandlery.inference.model as m;"
         "print([n for n in ('starlette', 'uvicorn', 'orjson', 'prometheus_client', 'tensorflow', 'pandas', 'mlflow')"
         " if n in sys.modules])"
     )

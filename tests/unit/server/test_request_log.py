@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from chandlery.server.request_log import KEPT, RequestLog
+from chandlery.inference.request_log import KEPT, RequestLog
 
 
 def test_rotation_bounds_what_is_kept(tmp_path):

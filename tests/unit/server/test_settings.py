@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from chandlery.errors import ModelLoadError, UserError
-from chandlery.server import source
-from chandlery.server.settings import Settings, from_environment
+from chandlery.inference import source
+from chandlery.inference.settings import Settings, from_environment
 
 OPERATOR = {
     "MODEL_URI": "models:/digits/3",

@@ -16,19 +16,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chandlery import __version__
+from chandlery.inference import open_inference, seldon_v1
+from chandlery.inference.batching import Batcher
+from chandlery.inference.body import read_json
+from chandlery.inference.exchange import Exchange, Header
+from chandlery.inference.feedback import FORWARDED, judge, owner, read_feedback
+from chandlery.inference.forwarding import forward
+from chandlery.inference.metrics import CONTENT_TYPE, Metrics
+from chandlery.inference.model import DATATYPES, ChandleryModel, count
+from chandlery.inference.refusal import INTERNAL, Refused
+from chandlery.inference.request_log import RequestLog
+from chandlery.inference.settings import Settings
 from chandlery.progress import report
 from chandlery.resources.headers import MODEL_VERSION, PUID, REQUEST_ID, ROUTE
-from chandlery.server import open_inference, seldon_v1
-from chandlery.server.batching import Batcher
-from chandlery.server.body import read_json
-from chandlery.server.exchange import Exchange, Header
-from chandlery.server.feedback import FORWARDED, judge, owner, read_feedback
-from chandlery.server.forwarding import forward
-from chandlery.server.metrics import CONTENT_TYPE, Metrics
-from chandlery.server.model import DATATYPES, ChandleryModel, count
-from chandlery.server.refusal import INTERNAL, Refused
-from chandlery.server.request_log import RequestLog
-from chandlery.server.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

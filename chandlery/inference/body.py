@@ -7,8 +7,8 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from chandlery.server.exchange import Exchange
-from chandlery.server.refusal import Refused
+from chandlery.inference.exchange import Exchange
+from chandlery.inference.refusal import Refused
 
 
 async def read_json(exchange: Exchange, limit: int) -> Any:

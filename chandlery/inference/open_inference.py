@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from chandlery.inference.layout import array_of, columns_of_table
+from chandlery.inference.model import DATATYPES
+from chandlery.inference.refusal import Refused
+from chandlery.inference.seldon_v1 import is_shape, reshaped
 from chandlery.recipe import Column, Columns, describe
-from chandlery.server.layout import array_of, columns_of_table
-from chandlery.server.model import DATATYPES
-from chandlery.server.refusal import Refused
-from chandlery.server.seldon_v1 import is_shape, reshaped
 
 TYPES = {datatype: name for name, datatype in DATATYPES.items()}
 # by the type itself, because numpy takes long to tell a type's name

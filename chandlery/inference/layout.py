@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from chandlery.inference.refusal import Refused
 from chandlery.recipe import Column, Columns, describe
-from chandlery.server.refusal import Refused
 
 
 def places(name: str, shape: tuple[int, ...]) -> list[str]:

@@ -12,10 +12,10 @@ from collections.abc import Generator
 
 import uvicorn
 
+from chandlery.inference.app import Replica, create_app
+from chandlery.inference.model import ChandleryModel
+from chandlery.inference.settings import Settings
 from chandlery.progress import report
-from chandlery.server.app import Replica, create_app
-from chandlery.server.model import ChandleryModel
-from chandlery.server.settings import Settings
 
 SWITCH_SECONDS = 0.0005
 KEEP_ALIVE_SECONDS = 620  # longer than proxies keep a connection, so that it is they who close it

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import orjson
 
+from chandlery.inference.layout import array_of, table_of_answers
+from chandlery.inference.refusal import Refused
 from chandlery.recipe import Columns
-from chandlery.server.layout import array_of, table_of_answers
-from chandlery.server.refusal import Refused
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from chandlery.server.refusal import Refused
+from chandlery.inference.refusal import Refused
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

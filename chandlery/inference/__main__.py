@@ -1,4 +1,4 @@
-"""Run one replica until SIGTERM: `python -m chandlery.server`.
+"""Run one replica until SIGTERM: `python -m chandlery.inference`.
 
 Exit codes: 0 drained and stopped, 1 the model does not load or the port is taken, 2 the settings are wrong.
 """
@@ -10,9 +10,9 @@ import socket
 import sys
 
 from chandlery.errors import ChandleryError, PlatformError
+from chandlery.inference.settings import from_environment
 from chandlery.lean import load_tensorflow
 from chandlery.progress import report
-from chandlery.server.settings import from_environment
 
 
 def main() -> int:
@@ -26,7 +26,7 @@ def main() -> int:
     except ChandleryError as error:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
-    from chandlery.server.model import ChandleryModel
+    from chandlery.inference.model import ChandleryModel
 
     try:
         model = ChandleryModel(settings=settings)
@@ -35,7 +35,7 @@ def main() -> int:
     except ChandleryError as error:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
-    from chandlery.server.process import serve
+    from chandlery.inference.process import serve
 
     port = listener.getsockname()[1]
     report(

@@ -3,7 +3,7 @@
 It needs nothing but numpy, TensorFlow and Chandlery's own model package, so that it lives in the environment that
 Seldon's wrapper forces on it (Python 3.11, numpy 1.26, protobuf 3.20).
 
-    MODEL_URI=/mnt/models seldon-core-microservice chandlery.server.model.ChandleryModel
+    MODEL_URI=/mnt/models seldon-core-microservice chandlery.inference.model.ChandleryModel
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from chandlery.errors import ModelLoadError, RecipeError
+from chandlery.inference.layout import columns_of_json, columns_of_table, places, table_of_answers
+from chandlery.inference.refusal import INTERNAL, Refused
+from chandlery.inference.settings import Settings, from_environment
+from chandlery.inference.source import fetch, version_of
 from chandlery.model import LoadedModel, Manifest, read_manifest
 from chandlery.progress import report
 from chandlery.recipe import Column, Columns, Recipe
-from chandlery.server.layout import columns_of_json, columns_of_table, places, table_of_answers
-from chandlery.server.refusal import INTERNAL, Refused
-from chandlery.server.settings import Settings, from_environment
-from chandlery.server.source import fetch, version_of
 
 # numpy type -> name of the type in the Open Inference Protocol
 DATATYPES = {

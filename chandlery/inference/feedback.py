@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from chandlery.inference.layout import array_of
+from chandlery.inference.refusal import INTERNAL, Refused
+from chandlery.inference.seldon_v1 import Message, read_message
 from chandlery.recipe import Recipe
 from chandlery.resources.headers import ROUTE
-from chandlery.server.layout import array_of
-from chandlery.server.refusal import INTERNAL, Refused
-from chandlery.server.seldon_v1 import Message, read_message
 
 REWARD_OF_RIGHT = 0.5  # the least reward that counts as a right prediction when no truth is told
 

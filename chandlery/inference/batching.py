@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chandlery.errors import RecipeError
+from chandlery.inference.model import count
+from chandlery.inference.refusal import INTERNAL, Refused
 from chandlery.recipe import Columns
-from chandlery.server.model import count
-from chandlery.server.refusal import INTERNAL, Refused
 
 # A call that takes less is made on the event loop: the requests that it holds up would wait for the model anyway, and a
 # thread for it would cost more, in waiting for the interpreter, than could be read meanwhile.

@@ -13,8 +13,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from chandlery.inference.settings import Settings
 from chandlery.resources.counters import FEEDBACK, REQUESTS
-from chandlery.server.settings import Settings
 
 # Seldon's, and three below its first: a traced model answers in less than 5 ms.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)

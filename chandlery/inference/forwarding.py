@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
+from chandlery.inference.feedback import FORWARDED
+from chandlery.inference.refusal import Refused
+from chandlery.inference.settings import Settings
 from chandlery.resources.headers import REQUEST_ID, ROUTE
-from chandlery.server.feedback import FORWARDED
-from chandlery.server.refusal import Refused
-from chandlery.server.settings import Settings
 
 TIMEOUT_SECONDS = 5.0
 
