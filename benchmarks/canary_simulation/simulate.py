@@ -21,7 +21,7 @@ from scipy.special import ndtri
 from scipy.stats import binom
 
 from benchmarks.canary_simulation.result import Counts, Result
-from chandlery.rollout import evalue, srm
+from chandlery.canary.decision import evalue, sample_ratio
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -386,8 +386,8 @@ def _walk_evidence(requests: Counts, judged: Counts, bad: Counts, share: Floats,
         [
             evalue.log_rollback(bad[0], bad.sum(axis=0), share),
             evalue.log_promote(bad[0], bad.sum(axis=0), share, margin),
-            srm.log_mismatch(requests[0], requests.sum(axis=0), share),
-            srm.log_mismatch(judged[0], judged.sum(axis=0), share),
+            sample_ratio.log_mismatch(requests[0], requests.sum(axis=0), share),
+            sample_ratio.log_mismatch(judged[0], judged.sum(axis=0), share),
         ]
     )
 

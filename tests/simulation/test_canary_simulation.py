@@ -22,9 +22,9 @@ from benchmarks.canary_simulation.simulate import (
     walk,
     z_test,
 )
-from chandlery.rollout import decision
-from chandlery.rollout.counts import Tally
-from chandlery.rollout.policy import ReleasePolicy
+from chandlery.canary.decision import machine
+from chandlery.canary.decision.counts import Tally
+from chandlery.canary.decision.policy import ReleasePolicy
 
 # P(rollback), P(promotion) and the median minute of the decision, 4,000 runs (Kayenta: 300), looked at every minute.
 OURS = {
@@ -220,18 +220,18 @@ def test_the_machine_itself_keeps_the_budgets(ratio: float, budget_of: str) -> N
     generator = np.random.default_rng(70)
     verdicts = []
     for _ in range(runs):
-        state = decision.opened(decision.begin("r", "v1", "v2", policy), (Tally(), Tally()))
+        state = machine.opened(machine.begin("r", "v1", "v2", policy), (Tally(), Tally()))
         totals = [Tally(), Tally()]
         for second in range(1, 62):
             own = int(generator.binomial(200, state.weight / 100))
             for index, (count, factor) in enumerate(((200 - own, 1.0), (own, ratio))):
                 errors, slow, wrong = (int(generator.binomial(count, p)) for p in (0.01, 0.02, 0.08 * factor))
                 totals[index] += Tally(count, errors, slow, count, wrong)
-            state, found, _ = decision.look(state, (totals[0], totals[1]), float(second), "ready")
+            state, found, _ = machine.look(state, (totals[0], totals[1]), float(second), "ready")
             if found.action == "finish":
                 break
             if found.action == "shift":
-                state = decision.opened(state, (totals[0], totals[1]))
+                state = machine.opened(state, (totals[0], totals[1]))
         verdicts.append(state.verdict)
     assert at_most(verdicts.count(budget_of) / runs, 0.05, runs)
     assert verdicts.count("promoted" if ratio == 1.0 else "rolled_back") / runs > 0.8

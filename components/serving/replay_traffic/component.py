@@ -48,7 +48,7 @@ def replay_traffic(
         failed: of these, not answered.
         wrong: answers that were wrong.
     """
-    from chandlery.rollout.step import replay_traffic
+    from chandlery.canary.step import replay_traffic
 
     return replay_traffic(
         model_name=model_name,

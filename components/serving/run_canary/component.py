@@ -69,7 +69,7 @@ def run_canary(
         released: yes when the challenger has all the traffic now, else no.
         champion_version: version that has all the traffic now.
     """
-    from chandlery.rollout.step import run_canary
+    from chandlery.canary.step import run_canary
 
     return run_canary(
         model_name=model_name,

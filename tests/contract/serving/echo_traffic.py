@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from chandlery.canary.replay.sender import Traffic
 from chandlery.recipe import Column, Columns, Recipe
-from chandlery.rollout.replay import Traffic
 
 
 class Echo(Recipe):
@@ -45,14 +45,14 @@ class Echo(Recipe):
 
 
 def load(*_: object) -> Traffic:
-    """Return 100 rows whose truth is themselves, in place of `rollout.replay.load_traffic`."""
+    """Return 100 rows whose truth is themselves, in place of `load_traffic`."""
     x = np.arange(100.0)
     return Traffic({"x": x}, x, Echo())
 
 
 if __name__ == "__main__":
-    from chandlery.rollout import release
-    from chandlery.rollout.policy import ReleasePolicy
+    from chandlery.canary import release
+    from chandlery.canary.decision.policy import ReleasePolicy
 
     release.load_traffic = load
     policy = ReleasePolicy(deadline_seconds=60.0, look_seconds=0.5, minimum_requests=30)

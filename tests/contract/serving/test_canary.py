@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from chandlery.canary import release
+from chandlery.canary.decision.policy import ReleasePolicy
+from chandlery.canary.decision.state import ANNOTATION, CanaryState
 from chandlery.deployments.deployment import apply, current, read_annotation, wait_ready
 from chandlery.deployments.evidence import read_evidence
 from chandlery.deployments.spec import ServingSpec
-from chandlery.rollout import release
-from chandlery.rollout.policy import ReleasePolicy
-from chandlery.rollout.state import ANNOTATION, CanaryState
 
 from . import echo_traffic
 from .conftest import Platform, serving, until, variant

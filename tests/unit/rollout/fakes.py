@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from chandlery.canary.decision.counts import Tally
+from chandlery.canary.decision.machine import Health
+from chandlery.canary.decision.state import CanaryState
 from chandlery.errors import PlatformError
-from chandlery.rollout.counts import Tally
-from chandlery.rollout.decision import Health
-from chandlery.rollout.state import CanaryState
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Killed(BaseException):
 
 @dataclass
 class FakeSide:
-    """Implements `rollout.side.Side`; time passes by waiting."""
+    """Implements `chandlery.canary.watch.port.Side`; time passes by waiting."""
 
     rates: dict[str, Rates]
     split: dict[str, int]

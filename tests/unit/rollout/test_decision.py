@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chandlery.canary.decision import machine
+from chandlery.canary.decision.assessment import assess
+from chandlery.canary.decision.counts import Tally
+from chandlery.canary.decision.policy import Guardrail, ReleasePolicy, guardrails
+from chandlery.canary.decision.state import MAX_LOOKS, CanaryState, Epoch
 from chandlery.errors import InvalidDocumentError
-from chandlery.rollout import decision
-from chandlery.rollout.assess import assess
-from chandlery.rollout.counts import Tally
-from chandlery.rollout.policy import Guardrail, ReleasePolicy, guardrails
-from chandlery.rollout.state import MAX_LOOKS, CanaryState, Epoch
 
 POLICY = ReleasePolicy(grace_seconds=0.0, label_grace_seconds=0.0, minimum_requests=20)
 
@@ -21,14 +21,14 @@ def good(requests: int, bad: int = 0, *, errors: int = 0, slow: int = 0) -> Tall
 
 
 def observing(policy: ReleasePolicy = POLICY, **changes: object) -> CanaryState:
-    state = decision.begin("run", "v1", "v2", policy).with_(**changes)
-    return decision.opened(state, (Tally(), Tally()))
+    state = machine.begin("run", "v1", "v2", policy).with_(**changes)
+    return machine.opened(state, (Tally(), Tally()))
 
 
 def look(
     state: CanaryState, champion: Tally, challenger: Tally, elapsed: float = 1.0, health: str = "ready"
-) -> tuple[CanaryState, decision.Decision]:
-    state, found, _ = decision.look(state, (champion, challenger), elapsed, health, "the last line")  # type: ignore[arg-type]
+) -> tuple[CanaryState, machine.Decision]:
+    state, found, _ = machine.look(state, (champion, challenger), elapsed, health, "the last line")  # type: ignore[arg-type]
     return state, found
 
 
@@ -51,7 +51,7 @@ def test_a_clearly_better_challenger_is_promoted_only_after_the_whole_walk() -> 
         state, found = look(state, champion, challenger, now)
         seen.append((state.epochs[-1].weight, found.action))
         if found.action == "shift":
-            state = decision.opened(state, (champion, challenger))
+            state = machine.opened(state, (champion, challenger))
         assert now < 20
     assert state.verdict == "promoted"
     assert [weight for weight, _ in seen] == sorted(weight for weight, _ in seen)
@@ -225,7 +225,7 @@ def test_whatever_is_counted_the_machine_stays_sane(steps: list[tuple[int, int, 
     state = observing()
     for second, (a, b, c, d) in enumerate(steps):
         counters = (Tally(a, b, c, a, d), Tally(b, a, d, b, c))
-        state, found, evidence = decision.look(state, counters, float(second + 1), "ready")
+        state, found, evidence = machine.look(state, counters, float(second + 1), "ready")
         assert all(math.isfinite(rail.log_rollback) for rail in evidence.rails)
         assert math.isfinite(evidence.log_promote)
         assert CanaryState.from_json(state.to_json()) == state
@@ -233,7 +233,7 @@ def test_whatever_is_counted_the_machine_stays_sane(steps: list[tuple[int, int, 
         if found.action == "finish":
             return
         if found.action == "shift":
-            state = decision.opened(state, counters)
+            state = machine.opened(state, counters)
 
 
 def test_old_looks_are_thinned_and_the_newest_is_kept() -> None:
@@ -266,7 +266,7 @@ def test_an_annotation_of_another_kind_is_refused(text: str) -> None:
     ],
 )
 def test_e_values_are_readable(log: float, text: str) -> None:
-    assert decision.e_value(log) == text
+    assert machine.e_value(log) == text
 
 
 def test_guard_rails_can_be_left_out() -> None:
@@ -279,11 +279,11 @@ def test_counts_that_come_together_are_divided_by_the_design_effect() -> None:
     """Ten times the counts with a design effect of ten are the same evidence, on every question."""
     once = observing(ReleasePolicy(grace_seconds=0.0, label_grace_seconds=0.0))
     tenfold = observing(ReleasePolicy(grace_seconds=0.0, label_grace_seconds=0.0, design_effect=10.0))
-    _, _, plain = decision.look(
+    _, _, plain = machine.look(
         once, (good(900, 9, errors=3, slow=2), good(60, 4, errors=1, slow=1)), 1.0, "ready"
     )
     many = (good(9000, 90, errors=30, slow=20), good(600, 40, errors=10, slow=10))
-    _, _, told = decision.look(tenfold, many, 1.0, "ready")
+    _, _, told = machine.look(tenfold, many, 1.0, "ready")
     assert told.log_promote == pytest.approx(plain.log_promote)
     assert told.log_mismatch == pytest.approx(plain.log_mismatch)
     assert told.log_label_mismatch == pytest.approx(plain.log_label_mismatch)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from chandlery.rollout import evalue, srm
+from chandlery.canary.decision import evalue, sample_ratio
 
 shares = st.floats(0.01, 0.99)
 streams = st.lists(st.booleans(), min_size=0, max_size=60)
@@ -102,7 +102,7 @@ def test_the_sides_mirror_each_other(k: int, more: int, theta: float) -> None:
 def test_extreme_counts_stay_finite(k: int, n: int, theta: float) -> None:
     for function in (evalue.log_above, evalue.log_below):
         assert math.isfinite(function(k, n, theta)), function.__name__
-    assert math.isfinite(srm.log_mismatch(k, n, theta))
+    assert math.isfinite(sample_ratio.log_mismatch(k, n, theta))
 
 
 def test_the_deep_tail_continues_the_ordinary_one() -> None:
@@ -161,7 +161,7 @@ def test_sample_ratio_check_is_quiet_when_the_split_is_right_and_loud_when_it_is
     def first_alarm(true: float) -> np.ndarray:
         batches = np.cumsum(generator.binomial(100, true, size=(400, 400)), axis=1)
         totals = 100 * np.arange(1, 401)
-        alarms = srm.log_mismatch(batches, totals, 0.10) >= math.log(1000)
+        alarms = sample_ratio.log_mismatch(batches, totals, 0.10) >= math.log(1000)
         return np.where(alarms.any(axis=1), totals[alarms.argmax(axis=1)], 10**9)
 
     assert np.mean(first_alarm(0.10) < 10**9) <= 0.005

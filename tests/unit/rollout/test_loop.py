@@ -7,10 +7,10 @@ import time
 import pytest
 from fakes import FakeSide, Killed, Rates, Waits
 
+from chandlery.canary.decision.policy import ReleasePolicy
+from chandlery.canary.watch import lease
+from chandlery.canary.watch.watcher import Canary, Outcome
 from chandlery.errors import ChandleryError, ConflictError, NotFoundError, PlatformError, UserError
-from chandlery.rollout import lease
-from chandlery.rollout.loop import Canary, Outcome
-from chandlery.rollout.policy import ReleasePolicy
 
 POLICY = ReleasePolicy(deadline_seconds=120.0)
 BETTER = {"v1": Rates(wrong=0.09), "v2": Rates(wrong=0.03)}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from chandlery.canary.decision.policy import Guardrail, ReleasePolicy, guardrails, policy_from
+from chandlery.canary.target import Pace, pace_of
 from chandlery.errors import UserError
-from chandlery.rollout.place import Pace, pace_of
-from chandlery.rollout.policy import Guardrail, ReleasePolicy, guardrails, policy_from
 
 PARAMETERS = {
     "weights": [5.0, 25.0, 50.0, 100.0],

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chandlery.rollout.side import health_of
+from chandlery.canary.watch.port import health_of
 
 
 def document(state: str, description: str = "", **available: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 
-from chandlery.rollout.state import CanaryState
+from chandlery.canary.decision.state import CanaryState
 
 LEASE_SECONDS = 20.0  # a holder that has not written for this long is dead, wherever it ran
 RENEW_SECONDS = 5.0

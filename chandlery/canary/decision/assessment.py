@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chandlery.rollout import evalue, srm
-from chandlery.rollout.counts import Metric, Tally
-from chandlery.rollout.policy import ReleasePolicy
-from chandlery.rollout.state import Epoch
+from chandlery.canary.decision import evalue, sample_ratio
+from chandlery.canary.decision.counts import Metric, Tally
+from chandlery.canary.decision.policy import ReleasePolicy
+from chandlery.canary.decision.state import Epoch
 
 # The promotion e-value is a weighted mean of two: "not `margin` times as bad" and "below the tolerable rate". The
 # second speaks only where bad events are so rare that their ratio never will; it costs the first 10 % (log 0.1).
@@ -124,4 +124,4 @@ def _promote(epochs: Sequence[Epoch], policy: ReleasePolicy, challenger: Tally) 
 
 
 def _mismatch(challenger: int, champion: int, share: float, together: float) -> float:
-    return float(srm.log_mismatch(challenger / together, (challenger + champion) / together, share))
+    return float(sample_ratio.log_mismatch(challenger / together, (challenger + champion) / together, share))

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chandlery import platform, progress, provenance
+from chandlery.canary.decision.assessment import assess
+from chandlery.canary.decision.policy import ReleasePolicy
+from chandlery.canary.replay.sender import CONCURRENCY, Replay, Replayed, ReplayThread, load_traffic
+from chandlery.canary.target import endpoint_of, place_of, spec_of, stopped_by_sigterm, version_of
+from chandlery.canary.watch.port import DeploymentSide
+from chandlery.canary.watch.watcher import Canary, Outcome
 from chandlery.errors import ChandleryError
 from chandlery.provenance import Provenance
 from chandlery.report import Report
-from chandlery.rollout.assess import assess
-from chandlery.rollout.loop import Canary, Outcome
-from chandlery.rollout.place import endpoint_of, place_of, spec_of, stopped_by_sigterm, version_of
-from chandlery.rollout.policy import ReleasePolicy
-from chandlery.rollout.replay import CONCURRENCY, Replay, Replayed, ReplayThread, load_traffic
-from chandlery.rollout.side import DeploymentSide
 
 if TYPE_CHECKING:
     from chandlery.deployments.spec import ServingSpec
@@ -144,7 +144,7 @@ def _replay(
 def _released(
     outcome: Outcome, model_name: str, deployment: str, version: str, replayed: Replayed | None
 ) -> Released:
-    from chandlery.rollout.page import canary_page
+    from chandlery.canary.report import canary_page
 
     record = provenance.current().with_(model_name=model_name, model_version=version)
     return Released(

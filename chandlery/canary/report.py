@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from chandlery.canary.decision.assessment import assess
+from chandlery.canary.decision.machine import WORDS, e_value
+from chandlery.canary.decision.state import CanaryState
+from chandlery.canary.replay.sender import Replayed
+from chandlery.canary.watch.watcher import Outcome
 from chandlery.provenance import Provenance
 from chandlery.report import BAD, GOOD, PALETTE, Report, axes
-from chandlery.rollout.assess import assess
-from chandlery.rollout.decision import WORDS, e_value
-from chandlery.rollout.loop import Outcome
-from chandlery.rollout.replay import Replayed
-from chandlery.rollout.state import CanaryState
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -56,9 +56,9 @@ def run_canary(
     evidence: Any,
 ) -> CanaryOutputs:
     """Release a deployed challenger by canary, write its report and its numbers; see the component."""
-    from chandlery.rollout.place import pace_of
-    from chandlery.rollout.policy import policy_from
-    from chandlery.rollout.release import run_canary
+    from chandlery.canary.decision.policy import policy_from
+    from chandlery.canary.release import run_canary
+    from chandlery.canary.target import pace_of
     from chandlery.runs.journal import note
 
     pace = pace_of(look_seconds, grace_seconds, label_grace_seconds)
@@ -120,8 +120,8 @@ def replay_traffic(
     counts: Any,
 ) -> ReplayOutputs:
     """Replay labelled rows against a deployment, write what came of it; see the component."""
-    from chandlery.rollout.page import replay_facts
-    from chandlery.rollout.replaying import replay_traffic
+    from chandlery.canary.replay.session import replay_traffic
+    from chandlery.canary.report import replay_facts
 
     result = replay_traffic(
         model_name, deployment, namespace, repo, ref, part, rate, seconds, requests, concurrency, seed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chandlery.rollout.evalue import Floats, log_unequal
+from chandlery.canary.decision.evalue import Floats, log_unequal
 
 PRIOR_WEIGHT = 200.0  # a mismatch that matters is a small one, seen over many requests
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from chandlery.canary.decision.counts import Tally
+from chandlery.canary.decision.machine import Health
+from chandlery.canary.decision.state import ANNOTATION
 from chandlery.resources.port import SELDON_DEPLOYMENT, Document, ResourceStore
-from chandlery.rollout.counts import Tally
-from chandlery.rollout.decision import Health
-from chandlery.rollout.state import ANNOTATION
 
 SHIFT_SECONDS = 60.0  # a weight that is not in force after this long never will be
 

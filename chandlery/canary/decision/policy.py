@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from chandlery.canary.decision.counts import METRICS, Metric
 from chandlery.errors import UserError
-from chandlery.rollout.counts import METRICS, Metric
 
 # A bad rate that nobody minds, whatever the champion's is.
 TOLERABLE: dict[Metric, float] = {"wrong": 0.001, "errors": 0.001, "slow": 0.01}

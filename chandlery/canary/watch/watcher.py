@@ -13,6 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chandlery import progress
+from chandlery.canary.decision import machine as machine
+from chandlery.canary.decision.assessment import Assessment
+from chandlery.canary.decision.counts import Tally
+from chandlery.canary.decision.machine import Decision, e_value
+from chandlery.canary.decision.policy import ReleasePolicy
+from chandlery.canary.decision.state import CanaryState
+from chandlery.canary.watch import lease
+from chandlery.canary.watch.port import Side
 from chandlery.errors import (
     ChandleryError,
     ConflictError,
@@ -21,14 +29,6 @@ from chandlery.errors import (
     ServingError,
     UserError,
 )
-from chandlery.rollout import decision as machine
-from chandlery.rollout import lease
-from chandlery.rollout.assess import Assessment
-from chandlery.rollout.counts import Tally
-from chandlery.rollout.decision import Decision, e_value
-from chandlery.rollout.policy import ReleasePolicy
-from chandlery.rollout.side import Side
-from chandlery.rollout.state import CanaryState
 
 REPORT_SECONDS = 10.0  # the longest silence
 BASELINE_SECONDS = 60.0  # counters that cannot be read for so long after a shift end the step

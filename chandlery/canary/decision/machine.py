@@ -14,10 +14,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from chandlery.rollout.assess import Assessment, RailEvidence, assess
-from chandlery.rollout.counts import Metric, Tally
-from chandlery.rollout.policy import ReleasePolicy
-from chandlery.rollout.state import CanaryState, Epoch, Look, Verdict
+from chandlery.canary.decision.assessment import Assessment, RailEvidence, assess
+from chandlery.canary.decision.counts import Metric, Tally
+from chandlery.canary.decision.policy import ReleasePolicy
+from chandlery.canary.decision.state import CanaryState, Epoch, Look, Verdict
 
 Action = Literal["wait", "shift", "finish"]
 Health = Literal["ready", "unready", "failed"]

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chandlery import platform, progress
+from chandlery.canary.replay.sender import Replay, Replayed, load_traffic
+from chandlery.canary.target import endpoint_of, place_of, spec_of, stopped_by_sigterm
 from chandlery.errors import UserError
-from chandlery.rollout.place import endpoint_of, place_of, spec_of, stopped_by_sigterm
-from chandlery.rollout.replay import Replay, Replayed, load_traffic
 
 
 def replay_traffic(

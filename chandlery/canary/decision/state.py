@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from chandlery.canary.decision.counts import Tally
+from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.errors import InvalidDocumentError
-from chandlery.rollout.counts import Tally
-from chandlery.rollout.policy import ReleasePolicy
 
 ANNOTATION = "chandlery.io/canary"
 SCHEMA_VERSION = 1
