@@ -21,8 +21,9 @@ Call = Callable[[], object]
 
 def ours(call: str, *arguments: str) -> Call:
     """Return `commit SOURCE` or `checkout FOLDER` through the functions that our components call."""
-    from chandlery.data.steps import checkout_dataset, commit_dataset
     from chandlery.lean import load_pachyderm
+    from chandlery.steps.data.checkout_dataset import checkout_dataset
+    from chandlery.steps.data.commit_dataset import commit_dataset
 
     load_pachyderm()
     (path,) = arguments

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from chandlery import platform, progress, provenance
 from chandlery.canary.decision.assessment import assess
-from chandlery.canary.decision.policy import ReleasePolicy
-from chandlery.canary.replay.sender import CONCURRENCY, Replay, Replayed, ReplayThread, load_traffic
+from chandlery.canary.parameters import CanaryParameters
+from chandlery.canary.replay.sender import CONCURRENCY, Replay, Replayed, ReplayThread, TrafficLoader
 from chandlery.canary.target import endpoint_of, place_of, spec_of, stopped_by_sigterm, version_of
 from chandlery.canary.watch.port import DeploymentSide
 from chandlery.canary.watch.watcher import Canary, Outcome
@@ -48,68 +48,44 @@ class Released:
     provenance: Provenance
 
 
-def run_canary(
-    model_name: str,
-    challenger_version: str,
-    deployment: str,
-    namespace: str,
-    policy: ReleasePolicy,
-    latency_objective_seconds: float,
-    traffic_repo: str = "",
-    traffic_ref: str = "master",
-    replay_rate: float = 0.0,
-    seed: int = 0,
-) -> Released:
+def run_canary(parameters: CanaryParameters, load_traffic: TrafficLoader) -> Released:
     """Release a model version that is deployed as canary, or roll it back.
 
     Args:
-        model_name: registered model.
-        challenger_version: its version that is being released.
-        deployment: name of the deployment; empty: the model's.
-        namespace: Kubernetes namespace; empty: the endpoint's.
-        policy: what the version is judged by.
-        latency_objective_seconds: slower answers are bad ones.
-        traffic_repo: Pachyderm repo of labelled rows to replay; empty: live traffic alone.
-        traffic_ref: branch or commit of that repo.
-        replay_rate: requests per second to replay; 0: live traffic alone.
-        seed: of the replay.
+        parameters: what is released, and how it is judged.
+        load_traffic: returns the rows to replay, judged by the recipe of the version given to it.
 
     Raises:
         NotFoundError: no such deployment.
-        UserError: the deployment has no such version beside a champion.
+        UserError: a parameter is out of range, or the deployment has no such version beside a champion.
         ConflictError: another process watches this canary.
-        ChandleryError: it was told to stop (SIGTERM); running the same again goes on from there.
+        ChandleryError: SIGTERM stopped it; running the same again continues.
     """
     from chandlery.deployments.spec import predictor_name
 
-    name, where = place_of(model_name, deployment, namespace)
-    challenger = predictor_name(version_of(challenger_version))
+    policy = parameters.policy()
+    name, where = place_of(parameters.model_name, parameters.deployment, parameters.namespace)
+    version = version_of(parameters.challenger_version)
+    challenger = predictor_name(version)
     store = platform.open_resources()
     try:
         spec = spec_of(store, name, where)
-        side = DeploymentSide(store, name, where, latency_objective_seconds)
+        side = DeploymentSide(store, name, where, parameters.latency_objective_seconds)
         stop = threading.Event()
-        run_id = provenance.current().run_id
-        canary = Canary(side, policy, run=run_id, stop=stop)
-        replay = None
-        if traffic_repo and replay_rate > 0:
-            replay = _replay(
-                side, spec, model_name, challenger, traffic_repo, traffic_ref, replay_rate, seed, stop
-            )
+        canary = Canary(side, policy, run=provenance.current().run_id, stop=stop)
+        replay = _replay(side, spec, parameters, load_traffic, stop)
         with stopped_by_sigterm(stop), replay or nullcontext():
             outcome = _watch(canary, challenger, replay)
     finally:
         store.close()
-    return _released(
-        outcome, model_name, name, version_of(challenger_version), replay.result if replay else None
-    )
+    return _released(outcome, parameters.model_name, name, version, replay.result if replay else None)
 
 
 def _watch(canary: Canary, challenger: str, replay: ReplayThread | None) -> Outcome:
     try:
         return canary.watch(challenger)
     except ChandleryError as error:
-        # A canary that was stopped because its traffic broke off says so, rather than that it was stopped.
+        # A canary that was stopped because its traffic broke off reports that, rather than the stop.
         if replay is not None and replay.error is not None:
             raise replay.error from error
         raise
@@ -118,27 +94,27 @@ def _watch(canary: Canary, challenger: str, replay: ReplayThread | None) -> Outc
 def _replay(
     side: DeploymentSide,
     spec: ServingSpec,
-    model_name: str,
-    challenger: str,
-    repo: str,
-    ref: str,
-    rate: float,
-    seed: int,
+    parameters: CanaryParameters,
+    load_traffic: TrafficLoader,
     stop: threading.Event,
 ) -> ReplayThread | None:
     champion = spec.stable
-    if len(spec.variants) < 2 or champion.predictor == challenger:
-        return None  # nothing to compare: the canary will say so, or finish what was decided
-    traffic = load_traffic(repo, ref, model_name, champion.version)
+    challenger = version_of(parameters.challenger_version)
+    if not parameters.traffic_repo or parameters.replay_rate <= 0:
+        return None  # live traffic alone
+    if len(spec.variants) < 2 or champion.version == challenger:
+        return None  # nothing to compare: the canary reports that, or completes what was decided
+    traffic = load_traffic(champion.version)
     progress.report(
         "replay.started",
-        f"replaying {len(traffic)} rows of {repo}@{ref} at {rate:g} requests/s, judged by the recipe of the "
-        f"champion {champion.predictor}",
+        f"replaying {len(traffic)} rows of {parameters.traffic_repo}@{parameters.traffic_ref} at "
+        f"{parameters.replay_rate:g} requests/s, judged by the recipe of the champion {champion.predictor}",
         rows=len(traffic),
-        rate=rate,
+        rate=parameters.replay_rate,
     )
     endpoint = endpoint_of(side.name, side.namespace, spec, 2 * CONCURRENCY)
-    return ReplayThread(Replay(endpoint, traffic, rate, seed=seed), on_failure=stop.set)
+    replay = Replay(endpoint, traffic, parameters.replay_rate, seed=parameters.seed)
+    return ReplayThread(replay, on_failure=stop.set)
 
 
 def _released(

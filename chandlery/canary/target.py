@@ -1,4 +1,4 @@
-"""Where a canary or a replay happens, and how it is told to stop."""
+"""The deployment that a canary or a replay works on, and its end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chandlery import addresses
@@ -65,32 +64,3 @@ def stopped_by_sigterm(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How often counters are worth reading, and how old they may be.
-
-    Attributes:
-        look_seconds: time between looks.
-        grace_seconds: time after a weight change whose counts may belong to the weight before.
-        label_grace_seconds: the same for feedback.
-    """
-
-    look_seconds: float
-    grace_seconds: float
-    label_grace_seconds: float
-
-
-def pace_of(look_seconds: float, grace_seconds: float, label_grace_seconds: float) -> Pace:
-    """Return the pace of a canary; 0 stands for what suits the source of the counters.
-
-    The gateway's own counters are a second old at most. Prometheus scrapes every 15 to 30 s by custom, so a count seen
-    now may be that of a minute ago.
-    """
-    usual = Pace(10.0, 60.0, 60.0) if addresses.endpoints().prometheus else Pace(1.0, 1.0, 2.0)
-    return Pace(
-        look_seconds or usual.look_seconds,
-        grace_seconds or usual.grace_seconds,
-        label_grace_seconds or usual.label_grace_seconds,
-    )

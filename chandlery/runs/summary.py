@@ -1,21 +1,16 @@
-"""The bodies of `record_run` and `report_run`, and the summary that the command line shows."""
+"""The summary of a run, from the notes of its steps: an HTML report, and the facts that the command line shows."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from chandlery import provenance
 from chandlery.files import write_json, write_text
 from chandlery.report import Report, show
-from chandlery.runs.journal import Note, note, read_notes, run_folder
-
-if TYPE_CHECKING:
-    from kfp import dsl
+from chandlery.runs.journal import Note, read_notes, run_folder
 
 SUMMARY = "summary.json.txt"  # not *.json: that is what notes are
 
@@ -43,33 +38,26 @@ class Summary:
     curl: str = ""
 
 
-def record_run(values: Mapping[str, Any], reports: Mapping[str, str]) -> str:
-    """Note what the pure steps of this run found and return the decision; see the component."""
-    note(values, reports)
-    return str(values["decision"])
+def write_summary(pipeline: str, model_name: str, state: str, run_id: str) -> str:
+    """Write a run's report and summary into its record and return the report, HTML.
 
-
-def report_run(pipeline: str, model_name: str, state: str, report: dsl.HTML) -> None:
-    """Write the run's report from its notes, and its summary beside them; see the component."""
-    record = provenance.current()
-    notes = read_notes(record.run_id) if record.run_id else []
-    page = render(pipeline, model_name, state, record.run_id, notes)
-    write_text(Path(report.path), page)
-    report.metadata.update(record.metadata())
-    if not record.run_id:
-        return
-    folder = run_folder(record.run_id)
-    write_text(folder / "report.html", page)
-    summary = Summary(
-        record.run_id,
-        pipeline,
-        model_name,
-        state,
-        facts(notes),
-        str(folder / "report.html"),
-        _merged(notes).get("curl", ""),
-    )
+    Args:
+        pipeline: pipeline name.
+        model_name: the model that the run was about.
+        state: SUCCEEDED or FAILED.
+        run_id: the run; empty outside of a run: nothing is written.
+    """
+    notes = read_notes(run_id) if run_id else []
+    page = render(pipeline, model_name, state, run_id, notes)
+    if not run_id:
+        return page
+    folder = run_folder(run_id)
+    path = folder / "report.html"
+    write_text(path, page)
+    curl = _merged(notes).get("curl", "")
+    summary = Summary(run_id, pipeline, model_name, state, facts(notes), str(path), curl)
     write_json(folder / SUMMARY, summary.__dict__)
+    return page
 
 
 def read_summary(run_id: str) -> Summary | None:

@@ -3,7 +3,7 @@
 from chandlery.search.document import SearchRequest, build_experiment
 from chandlery.search.experiment import SearchResult, TrialResult, cancel, observe, result, run_search, submit
 from chandlery.search.presets import preset_names
-from chandlery.search.step import cli_document
+from chandlery.steps.search.tune_hyperparameters import cli_document
 
 __all__ = [
     "SearchRequest",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -146,49 +146,3 @@ def guardrails(metrics: Iterable[str], tolerable: Mapping[str, float] | None = N
             raise UserError(f"canary metric {name!r} is unknown", f"valid metrics: {', '.join(METRICS)}")
         chosen.append(Guardrail(metric, float((tolerable or {}).get(metric, TOLERABLE[metric]))))
     return tuple(chosen)
-
-
-def policy_from(
-    weights: Sequence[float],
-    alpha: float,
-    beta: float,
-    margin: float,
-    primary: str,
-    rails: Sequence[str],
-    deadline_seconds: float,
-    minimum_requests: int,
-    look_seconds: float,
-    grace_seconds: float,
-    label_grace_seconds: float,
-    design_effect: float,
-) -> ReleasePolicy:
-    """Return the policy of a component's parameters; numbers of a list arrive as floats.
-
-    Raises:
-        UserError: a value cannot be; says which are valid.
-    """
-    if any(float(weight) != int(weight) for weight in weights):
-        raise UserError(
-            f"canary weights {list(weights)}", "whole percentages: a gateway splits no finer than 1 %"
-        )
-    chosen = guardrails(rails)
-    metric = next((rail.metric for rail in chosen if rail.metric == primary), None)
-    if metric is None:
-        raise UserError(
-            f"canary: the primary metric {primary!r} is not among the guard-rails {list(rails)}",
-            "what a promotion must prove must also be able to roll back",
-        )
-    return ReleasePolicy(
-        weights=tuple(int(weight) for weight in weights),
-        alpha=alpha,
-        beta=beta,
-        margin=margin,
-        primary=metric,
-        guardrails=chosen,
-        deadline_seconds=deadline_seconds,
-        minimum_requests=minimum_requests,
-        look_seconds=look_seconds,
-        grace_seconds=grace_seconds,
-        label_grace_seconds=label_grace_seconds,
-        design_effect=design_effect,
-    )

@@ -8,66 +8,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chandlery import platform, progress
-from chandlery.canary.replay.sender import Replay, Replayed, load_traffic
+from chandlery.canary.parameters import ReplayParameters
+from chandlery.canary.replay.sender import Replay, Replayed, TrafficLoader
 from chandlery.canary.target import endpoint_of, place_of, spec_of, stopped_by_sigterm
 from chandlery.errors import UserError
 
 
-def replay_traffic(
-    model_name: str,
-    deployment: str,
-    namespace: str,
-    repo: str,
-    ref: str,
-    part: str,
-    rate: float,
-    seconds: float,
-    requests: int,
-    concurrency: int,
-    seed: int,
-) -> Replayed:
+def replay_traffic(parameters: ReplayParameters, load_traffic: TrafficLoader) -> Replayed:
     """Replay the labelled rows of a data commit against a deployment, with feedback.
 
     Args:
-        model_name: registered model.
-        deployment: name of the deployment; empty: the model's.
-        namespace: Kubernetes namespace; empty: the endpoint's.
-        repo: Pachyderm repo.
-        ref: branch, commit or ancestor.
-        part: `test`, `validation` or `train` split, `all` rows, or `auto`, see `replay.load_traffic`.
-        rate: requests per second; 0: as many as `concurrency` connections get answered.
-        seconds: time to replay for; 0: until `requests` are sent.
-        requests: requests to send; 0: until `seconds` are over.
-        concurrency: requests under way at most.
-        seed: for the rows drawn and the moments.
+        parameters: what is replayed, where to, how fast and how long.
+        load_traffic: returns the rows to replay, judged by the recipe of the version given to it.
 
     Raises:
         NotFoundError: no such deployment, repo, commit or version.
         UserError: neither `seconds` nor `requests`.
     """
-    if seconds <= 0 and requests <= 0:
+    if parameters.seconds <= 0 and parameters.requests <= 0:
         raise UserError("replay: without an end", "give seconds or requests")
-    name, where = place_of(model_name, deployment, namespace)
+    name, where = place_of(parameters.model_name, parameters.deployment, parameters.namespace)
     store = platform.open_resources()
     try:
         spec = spec_of(store, name, where)
     finally:
         store.close()
-    traffic = load_traffic(repo, ref, model_name, spec.stable.version, part)
+    traffic = load_traffic(spec.stable.version)
     progress.report(
         "replay.started",
-        f"replaying {len(traffic)} rows of {repo}@{ref} against {where}/{name}, judged by the recipe of "
-        f"version {spec.stable.version}",
+        f"replaying {len(traffic)} rows of {parameters.repo}@{parameters.ref} against {where}/{name}, judged by the "
+        f"recipe of version {spec.stable.version}",
         rows=len(traffic),
     )
     replay = Replay(
-        endpoint_of(name, where, spec, 2 * concurrency),
+        endpoint_of(name, where, spec, 2 * parameters.concurrency),
         traffic,
-        rate,
-        seed=seed,
-        concurrency=concurrency,
-        limit=requests,
-        seconds=seconds,
+        parameters.rate,
+        seed=parameters.seed,
+        concurrency=parameters.concurrency,
+        limit=parameters.requests,
+        seconds=parameters.seconds,
     )
     stop = threading.Event()
     with stopped_by_sigterm(stop), _told(replay):

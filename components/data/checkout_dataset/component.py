@@ -30,6 +30,6 @@ def checkout_dataset(
         files: number of files.
         bytes: their size together.
     """
-    from chandlery.data.steps import checkout_dataset
+    from chandlery.steps.data.checkout_dataset import checkout_dataset
 
     return checkout_dataset(repo, ref, path, timeout_seconds, dataset)

@@ -36,7 +36,7 @@ def commit_dataset(
     """
     from collections import namedtuple
 
-    from chandlery.data.steps import commit_dataset
+    from chandlery.steps.data.commit_dataset import commit_dataset
 
     made = commit_dataset(source, repo, branch, path, message, force, timeout_seconds)
     outputs = namedtuple("Outputs", ["commit", "changed", "files", "bytes"])

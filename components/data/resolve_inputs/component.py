@@ -26,6 +26,6 @@ def resolve_inputs(
         commit: id of the commit, finished and without error.
         champion_version: version of the champion; empty when there is none.
     """
-    from chandlery.data.steps import resolve_inputs
+    from chandlery.steps.data.resolve_inputs import resolve_inputs
 
     return resolve_inputs(repo, ref, model_name, timeout_seconds)

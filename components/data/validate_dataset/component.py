@@ -25,6 +25,6 @@ def validate_dataset(
     Returns:
         rows: number of rows, all of them valid.
     """
-    from chandlery.data.steps import validate_dataset
+    from chandlery.steps.data.validate_dataset import validate_dataset
 
     return (validate_dataset(dataset, recipe, minimum_rows, report),)

@@ -24,6 +24,6 @@ def promote_model(model_name: str, version: str, reason: str = "") -> NamedTuple
         changed: `yes`, or `no` when the version was champion already.
         reason: what happened, in one sentence.
     """
-    from chandlery.registry import steps
+    from chandlery.steps.registry.promote_model import promote_model
 
-    return steps.promote_model(model_name, version, reason)
+    return promote_model(model_name, version, reason)

@@ -43,8 +43,8 @@ def register_model(
         uri: `models:/<name>/<version>`.
         created: `yes`, or `no` when the same model was registered before.
     """
-    from chandlery.registry import steps
     from chandlery.registry.submission import About
+    from chandlery.steps.registry.register_model import register_model
 
     about = About(description, owner, intended_use, limits)
-    return steps.register_model(model, metrics, evaluation, comparison, curves, trials, model_name, about)
+    return register_model(model, metrics, evaluation, comparison, curves, trials, model_name, about)

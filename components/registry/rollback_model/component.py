@@ -24,6 +24,6 @@ def rollback_model(model_name: str, to_version: str = "", reason: str = "") -> N
         changed: `yes`, or `no` when the version was champion already.
         reason: what happened, in one sentence.
     """
-    from chandlery.registry import steps
+    from chandlery.steps.registry.rollback_model import rollback_model
 
-    return steps.rollback_model(model_name, to_version, reason)
+    return rollback_model(model_name, to_version, reason)

@@ -41,7 +41,7 @@ def record_run(
     Returns:
         Output: the decision, for the gate of the pipeline.
     """
-    from chandlery.runs.summary import record_run
+    from chandlery.steps.run.record_run import record_run
 
     return record_run(
         {

@@ -17,6 +17,6 @@ def report_run(
         report: the report.
         status: how the run ended, filled in by KFP.
     """
-    from chandlery.runs.summary import report_run
+    from chandlery.steps.run.report_run import report_run
 
     report_run(pipeline, model_name, status.state, report)

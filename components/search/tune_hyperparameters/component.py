@@ -47,7 +47,7 @@ def tune_hyperparameters(
         objective: its objective on the validation split.
         experiment_name: name of the Experiment.
     """
-    from chandlery.search.step import tune_hyperparameters
+    from chandlery.steps.search.tune_hyperparameters import tune_hyperparameters
 
     return tune_hyperparameters(
         dataset,

@@ -49,7 +49,7 @@ def deploy_model(
         changed: yes, or no when the version was already deployed.
         reason: what was done and why, one sentence.
     """
-    from chandlery.deployments.step import deploy_model
+    from chandlery.steps.serving.deploy_model import deploy_model
 
     return deploy_model(
         model_name=model_name,

@@ -48,9 +48,9 @@ def replay_traffic(
         failed: of these, not answered.
         wrong: answers that were wrong.
     """
-    from chandlery.canary.step import replay_traffic
+    from chandlery.steps.serving.replay_traffic import ReplayParameters, replay_traffic
 
-    return replay_traffic(
+    parameters = ReplayParameters(
         model_name=model_name,
         repo=repo,
         ref=ref,
@@ -62,6 +62,5 @@ def replay_traffic(
         requests=requests,
         concurrency=concurrency,
         seed=seed,
-        report=report,
-        counts=counts,
     )
+    return replay_traffic(parameters, report, counts)

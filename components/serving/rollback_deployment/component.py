@@ -34,6 +34,6 @@ def rollback_deployment(
         changed: yes, or no when it served alone already.
         reason: what was done and why, one sentence.
     """
-    from chandlery.deployments.step import rollback_deployment
+    from chandlery.steps.serving.rollback_deployment import rollback_deployment
 
     return rollback_deployment(deployment, namespace, to_version, reason, deadline_seconds, document)

@@ -69,9 +69,9 @@ def run_canary(
         released: yes when the challenger has all the traffic now, else no.
         champion_version: version that has all the traffic now.
     """
-    from chandlery.canary.step import run_canary
+    from chandlery.steps.serving.run_canary import CanaryParameters, run_canary
 
-    return run_canary(
+    parameters = CanaryParameters(
         model_name=model_name,
         challenger_version=challenger_version,
         deployment=deployment,
@@ -93,6 +93,5 @@ def run_canary(
         traffic_ref=traffic_ref,
         replay_rate=replay_rate,
         seed=seed,
-        report=report,
-        evidence=evidence,
     )
+    return run_canary(parameters, report, evidence)

@@ -51,7 +51,7 @@ def compare_models(
         champion_score: the champion's objective on the test split; 0 when there is none.
         challenger_score: the challenger's.
     """
-    from chandlery.training.compare import compare_models
+    from chandlery.steps.training.compare_models import compare_models
 
     return compare_models(
         dataset, challenger, model_name, champion_version, margin, alpha, resamples, seed, report

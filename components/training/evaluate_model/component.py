@@ -34,6 +34,6 @@ def evaluate_model(
         objective: the recipe's objective on the test split.
         rows: number of test rows.
     """
-    from chandlery.training.evaluate import evaluate_model
+    from chandlery.steps.training.evaluate_model import evaluate_model
 
     return evaluate_model(dataset, model, resamples, confidence, seed, metrics, classification, report)

@@ -35,6 +35,6 @@ def train_model(
         objective: the recipe's objective on the validation split.
         mlflow_run_id: MLflow run that holds the curves; empty when no tracking is configured.
     """
-    from chandlery.training.train import train_model
+    from chandlery.steps.training.train_model import train_model
 
     return train_model(dataset, recipe, parameters, seed, deterministic, experiment, model, curves)

@@ -97,9 +97,9 @@ def test_a_version_is_trained_again_to_the_same_weights(
 ) -> None:
 
     from chandlery.data import commit
-    from chandlery.registry.steps import register_model
     from chandlery.registry.submission import About
-    from chandlery.training.train import train_model
+    from chandlery.steps.registry.register_model import register_model
+    from chandlery.steps.training.train_model import train_model
 
     monkeypatch.setenv("CHANDLERY_RUN_ID", f"run-{model_name}")
     runpy.run_path(str(DIGITS / "data.py"))["write"](tmp_path / "raw")
@@ -132,8 +132,8 @@ def test_a_version_is_trained_again_to_the_same_weights(
 
 def test_a_model_that_is_none_is_refused(mlflow: str, tmp_path: Path, model_name: str) -> None:
     from chandlery.errors import ModelLoadError
-    from chandlery.registry.steps import register_model
     from chandlery.registry.submission import About
+    from chandlery.steps.registry.register_model import register_model
 
     metrics = artifact(tmp_path / "metrics")
     Path(metrics.path).write_text(json.dumps({"metrics": {}}))

@@ -12,7 +12,7 @@ import yaml
 
 from chandlery import data, provenance
 from chandlery.errors import UserError
-from chandlery.search.step import tune_hyperparameters
+from chandlery.steps.search.tune_hyperparameters import tune_hyperparameters
 
 ROOT = Path(__file__).parents[3]
 RECIPE = f"{ROOT}/examples/digits/recipe.py:Digits"

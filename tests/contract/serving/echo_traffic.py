@@ -52,9 +52,17 @@ def load(*_: object) -> Traffic:
 
 if __name__ == "__main__":
     from chandlery.canary import release
-    from chandlery.canary.decision.policy import ReleasePolicy
+    from chandlery.canary.parameters import CanaryParameters
 
-    release.load_traffic = load
-    policy = ReleasePolicy(deadline_seconds=60.0, look_seconds=0.5, minimum_requests=30)
-    found = release.run_canary("digits", "13", "", "", policy, 0.5, "traffic", "master", 200.0, seed=1)
+    parameters = CanaryParameters(
+        "digits",
+        "13",
+        traffic_repo="traffic",
+        replay_rate=200.0,
+        deadline_seconds=60.0,
+        look_seconds=0.5,
+        minimum_requests=30,
+        seed=1,
+    )
+    found = release.run_canary(parameters, load)
     print(f"VERDICT {found.verdict}: {found.reason}")

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chandlery.canary import release
-from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.decision.state import ANNOTATION, CanaryState
+from chandlery.canary.parameters import CanaryParameters
 from chandlery.deployments.deployment import apply, current, read_annotation, wait_ready
 from chandlery.deployments.evidence import read_evidence
 from chandlery.deployments.spec import ServingSpec
@@ -22,7 +23,15 @@ from . import echo_traffic
 from .conftest import Platform, serving, until, variant
 
 pytestmark = pytest.mark.slow
-POLICY = ReleasePolicy(deadline_seconds=45.0, look_seconds=0.5, minimum_requests=30)
+PARAMETERS = CanaryParameters(
+    "digits",
+    "13",
+    traffic_repo="traffic",
+    deadline_seconds=45.0,
+    look_seconds=0.5,
+    minimum_requests=30,
+    seed=1,
+)
 
 
 @pytest.fixture
@@ -44,8 +53,7 @@ def deploy(platform: Platform, challenger: str) -> None:
 
 def release_it(monkeypatch: pytest.MonkeyPatch, run: str = "run-1", rate: float = 200.0) -> release.Released:
     monkeypatch.setenv("CHANDLERY_RUN_ID", run)
-    monkeypatch.setattr(release, "load_traffic", echo_traffic.load)
-    return release.run_canary("digits", "13", "", "", POLICY, 0.5, "traffic", "master", rate, seed=1)
+    return release.run_canary(replace(PARAMETERS, replay_rate=rate), echo_traffic.load)
 
 
 def serves(platform: Platform) -> dict[str, int]:

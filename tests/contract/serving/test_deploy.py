@@ -14,12 +14,13 @@ import yaml
 
 from chandlery import registry
 from chandlery.deployments import deploy as deploying
-from chandlery.deployments import step
 from chandlery.deployments.deploy import Request, deploy, dry_run, roll_back
 from chandlery.deployments.deployment import current
-from chandlery.deployments.step import deploy_model, rollback_deployment
 from chandlery.errors import DeadlineError, InvalidDocumentError, NotFoundError, ServingError, UserError
 from chandlery.provenance import Provenance
+from chandlery.steps.serving import deploy_model as step
+from chandlery.steps.serving.deploy_model import deploy_model
+from chandlery.steps.serving.rollback_deployment import rollback_deployment
 
 from .conftest import Platform
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from chandlery.data.steps import resolve_inputs, validate_dataset
 from chandlery.errors import ChandleryError, NotFoundError, RecipeError, UserError, ValidationFailedError
+from chandlery.steps.data.resolve_inputs import resolve_inputs
+from chandlery.steps.data.validate_dataset import validate_dataset
 
 RECIPE = """
 import numpy as np

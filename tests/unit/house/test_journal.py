@@ -10,7 +10,9 @@ from kfp import dsl
 
 from chandlery.report import Report
 from chandlery.runs import note, read_notes, run_folder
-from chandlery.runs.summary import read_summary, record_run, report_run
+from chandlery.runs.summary import read_summary
+from chandlery.steps.run.record_run import record_run
+from chandlery.steps.run.report_run import report_run
 
 
 @pytest.fixture(autouse=True)

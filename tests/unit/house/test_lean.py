@@ -35,5 +35,8 @@ def test_kfp_runs_a_component_without_its_client_of_a_cluster(tmp_path) -> None:
 
 
 def test_bringing_data_in_and_out_needs_no_numpy() -> None:
-    program = "import sys; import chandlery.data.steps; sys.exit('numpy' in sys.modules)"
+    steps = ", ".join(
+        f"chandlery.steps.data.{name}" for name in ("commit_dataset", "checkout_dataset", "resolve_inputs")
+    )
+    program = f"import sys; import {steps}; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=100, check=False).returncode == 0

@@ -13,8 +13,8 @@ from chandlery.model import Manifest
 from chandlery.provenance import Provenance
 from chandlery.registry.bundle import write_bundle
 from chandlery.registry.card import model_card
-from chandlery.registry.steps import _figures
 from chandlery.registry.submission import About, Submission, submission
+from chandlery.steps.registry.register_model import _figures
 
 DIGITS = Path(__file__).parents[3] / "examples" / "digits" / "recipe.py"
 

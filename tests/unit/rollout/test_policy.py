@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chandlery.canary.decision.policy import Guardrail, ReleasePolicy, guardrails, policy_from
-from chandlery.canary.target import Pace, pace_of
+from chandlery.canary.decision.policy import Guardrail, ReleasePolicy, guardrails
+from chandlery.canary.parameters import CanaryParameters, Pace, pace_of
 from chandlery.errors import UserError
 
 PARAMETERS = {
@@ -16,7 +16,7 @@ PARAMETERS = {
     "beta": 0.05,
     "margin": 2.0,
     "primary": "wrong",
-    "rails": ["wrong", "errors", "slow"],
+    "guardrails": ["wrong", "errors", "slow"],
     "deadline_seconds": 60.0,
     "minimum_requests": 50,
     "look_seconds": 1.0,
@@ -39,11 +39,11 @@ PARAMETERS = {
         ({"beta": 1.0}, "probability"),
         ({"margin": 1.0}, "greater than 1"),
         ({"primary": "accuracy"}, "guard-rails"),
-        ({"primary": "slow", "rails": ["wrong"]}, "guard-rails"),
-        ({"rails": ["wrong", "latency"]}, "valid metrics: wrong, errors, slow"),
-        ({"rails": ["wrong", "wrong"]}, "each once"),
+        ({"primary": "slow", "guardrails": ["wrong"]}, "guard-rails"),
+        ({"guardrails": ["wrong", "latency"]}, "valid metrics: wrong, errors, slow"),
+        ({"guardrails": ["wrong", "wrong"]}, "each once"),
         ({"deadline_seconds": 0.0}, "positive"),
-        ({"look_seconds": 0.0}, "positive"),
+        ({"look_seconds": -1.0}, "positive"),
         ({"design_effect": 0.5}, "design effect"),
         ({"design_effect": float("nan")}, "design effect"),
         ({"design_effect": float("inf")}, "design effect"),
@@ -51,13 +51,13 @@ PARAMETERS = {
 )
 def test_bad_policies_are_refused(change: dict, says: str) -> None:
     with pytest.raises(UserError) as caught:
-        policy_from(**{**PARAMETERS, **change})
+        CanaryParameters("digits", "13", **{**PARAMETERS, **change}).policy()
     assert says in str(caught.value)
     assert caught.value.hint
 
 
 def test_weights_from_a_component_become_whole_numbers() -> None:
-    assert policy_from(**PARAMETERS).weights == (5, 25, 50, 100)
+    assert CanaryParameters("digits", "13", **PARAMETERS).policy().weights == (5, 25, 50, 100)
 
 
 def test_the_rollback_budget_is_split_evenly_and_the_promotion_budget_is_not() -> None:

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from chandlery.canary.replay.sender import Replay, ReplayThread, Traffic, choose, load_traffic
+from chandlery.canary.replay.sender import Replay, ReplayThread, Traffic, choose
 from chandlery.deployments.client import AsyncEndpoint
 from chandlery.errors import ServingError, UserError
 from chandlery.recipe import Column, Columns, Recipe, split_rows
+from chandlery.steps.serving.traffic import load_traffic
 
 
 class Doubles(Recipe):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chandlery.training.compare import Evidence, decide
+from chandlery.training.comparison import Evidence, decide
 from chandlery.training.statistics import Interval
 
 

@@ -13,7 +13,7 @@ from kfp import dsl
 from chandlery import provenance
 from chandlery.errors import RecipeError, RegistryError, TrainingError, UserError
 from chandlery.model import read_manifest
-from chandlery.training import compare, evaluate, train
+from chandlery.steps.training import compare_models, evaluate_model, train_model
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
@@ -55,7 +55,7 @@ def trained(
     folder: Path, dataset: dsl.Dataset, recipe: str, parameters: dict[str, Any], seed: int = 1
 ) -> dsl.Model:
     model, curves = output(dsl.Model, folder, "model"), output(dsl.HTML, folder, "curves")
-    train.train_model(dataset, recipe, parameters, seed, True, "search-1", model, curves)
+    train_model.train_model(dataset, recipe, parameters, seed, True, "search-1", model, curves)
     return model
 
 
@@ -99,7 +99,7 @@ def test_training_leaves_a_package_a_page_and_the_thread(
     events = tmp_path / "events.jsonl"
     monkeypatch.setenv("CHANDLERY_EVENTS", str(events))
     model, curves = output(dsl.Model, tmp_path, "model"), output(dsl.HTML, tmp_path, "curves")
-    result = train.train_model(data["first"], DIGITS, FEW, 1, True, "search-1", model, curves)
+    result = train_model.train_model(data["first"], DIGITS, FEW, 1, True, "search-1", model, curves)
     manifest = read_manifest(Path(model.path))
     record = provenance.read(model.metadata)
     assert (record.run_id, record.data_commit, record.experiment) == ("run-7", "c1", "search-1")
@@ -127,7 +127,7 @@ def test_a_retry_goes_on_from_the_checkpoint_and_ends_alike(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "save_model", dies)
+        patch.setattr(train_model, "save_model", dies)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path / "again", data["first"], DIGITS, FEW)
     capsys.readouterr()
@@ -203,7 +203,7 @@ def test_a_run_that_logs_gets_parameters_curves_and_the_dataset(
         keys.append(key)
         yield Run()
 
-    monkeypatch.setattr(train.tracking, "run", run)
+    monkeypatch.setattr(train_model.tracking, "run", run)
     for attempt in ("one", "two"):
         model = trained(tmp_path / attempt, data["first"], DIGITS, FEW)
     trained(tmp_path / "three", data["first"], DIGITS, FEW, seed=2)
@@ -218,10 +218,10 @@ def test_a_run_that_logs_gets_parameters_curves_and_the_dataset(
 
 def evaluated(
     folder: Path, dataset: dsl.Dataset, model: dsl.Model
-) -> tuple[evaluate.Evaluated, Any, Any, Any]:
+) -> tuple[evaluate_model.Evaluated, Any, Any, Any]:
     metrics, report = output(dsl.Metrics, folder, "metrics"), output(dsl.HTML, folder, "report")
     classification = output(dsl.ClassificationMetrics, folder, "classification")
-    result = evaluate.evaluate_model(dataset, model, 100, 0.95, 0, metrics, classification, report)
+    result = evaluate_model.evaluate_model(dataset, model, 100, 0.95, 0, metrics, classification, report)
     return result, metrics, classification, report
 
 
@@ -278,17 +278,17 @@ def test_evaluation_can_be_repeated_to_the_byte(
 
 def compared(
     folder: Path, dataset: dsl.Dataset, challenger: dsl.Model, version: str, **options: Any
-) -> tuple[compare.Compared, str]:
+) -> tuple[compare_models.Compared, str]:
     report = output(dsl.HTML, folder, "report")
     arguments = {"margin": 0.01, "alpha": 0.05, "resamples": 500, "seed": 0, **options}
-    result = compare.compare_models(dataset, challenger, "model", version, report=report, **arguments)
+    result = compare_models.compare_models(dataset, challenger, "model", version, report=report, **arguments)
     return result, Path(report.path).read_text()
 
 
 @pytest.fixture
 def champion(models: dict[str, dsl.Model], monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the registry hand out the model that the version names."""
-    monkeypatch.setattr(compare, "download", lambda name, version: Path(models[version].path))
+    monkeypatch.setattr(compare_models, "download", lambda name, version: Path(models[version].path))
 
 
 @pytest.mark.usefixtures("champion")
@@ -351,7 +351,7 @@ def test_a_champion_of_another_recipe_is_read_by_its_own(
     recipe = tmp_path / "earlier" / "recipe.py"
     recipe.write_text(source.replace(before, after))
     earlier = trained(tmp_path / "champion", data["departures"], f"{recipe}:Departures", {"epochs": 10})
-    monkeypatch.setattr(compare, "download", lambda name, version: Path(earlier.path))
+    monkeypatch.setattr(compare_models, "download", lambda name, version: Path(earlier.path))
     result, _ = compared(tmp_path / "out", data["departures"], models["old"], "1")
     # Both learned the same task on the same rows: whoever misreads the champion is off by a factor of ten.
     assert 0.7 < result.champion_score / result.challenger_score < 1.4
@@ -367,7 +367,7 @@ def test_a_champion_without_the_objective_is_told(
     recipe = tmp_path / "recipe.py"
     recipe.write_text(source.replace('"mae"', '"mean_error"'))
     earlier = trained(tmp_path / "champion", data["departures"], f"{recipe}:Departures", {"epochs": 1})
-    monkeypatch.setattr(compare, "download", lambda name, version: Path(earlier.path))
+    monkeypatch.setattr(compare_models, "download", lambda name, version: Path(earlier.path))
     with pytest.raises(RecipeError, match="of the champion does not return 'mae'"):
         compared(tmp_path / "out", data["departures"], models["old"], "1")
 

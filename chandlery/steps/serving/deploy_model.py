@@ -1,27 +1,18 @@
-"""The bodies of the serving components: parameters in, one call, what the pipeline needs out."""
+"""The body of `deploy_model`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from chandlery import addresses, provenance
+from chandlery import addresses
 from chandlery.deployments.client import curl_line
-from chandlery.deployments.deploy import Request, deploy, roll_back
+from chandlery.deployments.deploy import Request, deploy
 from chandlery.deployments.sample import sample_request
 from chandlery.deployments.spec import node_name
-from chandlery.files import write_text
 from chandlery.registry import download
-from chandlery.resources.port import Document
 from chandlery.runs import note
-
-
-class Artifact(Protocol):
-    """What the steps need of a KFP artifact."""
-
-    path: str
-    metadata: dict[str, Any]
+from chandlery.steps.artifacts import Artifact, write_document, yes
 
 
 class DeployOutputs(NamedTuple):
@@ -29,15 +20,6 @@ class DeployOutputs(NamedTuple):
 
     endpoint: str
     strategy: str
-    changed: str
-    reason: str
-
-
-class RollbackOutputs(NamedTuple):
-    """Outputs of `rollback_deployment`."""
-
-    version: str
-    previous_version: str
     changed: str
     reason: str
 
@@ -52,7 +34,7 @@ def deploy_model(
         deadline=deadline_seconds,
     )
     done = deploy(request)
-    _write(document, done.document)
+    write_document(document, done.document)
     note(
         {
             "endpoint": done.endpoint,
@@ -61,23 +43,7 @@ def deploy_model(
             "curl": _curl(request, done.version),
         }
     )
-    return DeployOutputs(done.endpoint, done.strategy, _yes(done.changed), done.reason)
-
-
-def rollback_deployment(
-    deployment: str, namespace: str, to_version: str, reason: str, deadline_seconds: float, document: Artifact
-) -> RollbackOutputs:
-    """Roll a deployment back; see `chandlery.deployments.deploy.roll_back`."""
-    done = roll_back(deployment, namespace, to_version, reason, deadline_seconds)
-    _write(document, done.document)
-    return RollbackOutputs(done.version, done.previous, _yes(done.changed), done.reason)
-
-
-def _write(artifact: Artifact, document: Document) -> None:
-    import yaml
-
-    write_text(Path(artifact.path), yaml.safe_dump(document, sort_keys=False, width=110))
-    artifact.metadata.update(provenance.read(document["metadata"].get("annotations", {})).metadata())
+    return DeployOutputs(done.endpoint, done.strategy, yes(done.changed), done.reason)
 
 
 def _curl(request: Request, version: str) -> str:
@@ -94,7 +60,3 @@ def _text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"

@@ -1,4 +1,4 @@
-"""What the steps need of KFP's artifacts: a path and metadata."""
+"""KFP's artifacts as the steps see them: a path and metadata; how reports, figures and provenance are written to them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from chandlery import provenance
 from chandlery.files import write_text
 from chandlery.provenance import Provenance
+from chandlery.report import Report
+from chandlery.resources.port import Document
 
 
 class Artifact(Protocol):
@@ -37,6 +39,29 @@ def data_name(dataset: Artifact) -> str:
 def write_json(artifact: Artifact, content: Mapping[str, Any]) -> None:
     """Write the artifact's file atomically, NaN as null. An output without a file is never found in KFP's cache."""
     write_text(Path(artifact.path), json.dumps(_plain(content), indent=2, sort_keys=True) + "\n")
+
+
+def publish(
+    html: Artifact, metrics: Artifact, page: Report, values: Mapping[str, float], record: Provenance
+) -> None:
+    """Fill an HTML and a Metrics artifact: a file for each, figures and provenance as metadata."""
+    page.write(html.path)
+    html.metadata.update(record.metadata())
+    write_json(metrics, values)
+    metrics.metadata.update({**record.metadata(), **values})
+
+
+def write_document(artifact: Artifact, document: Document) -> None:
+    """Write a custom resource as YAML, its provenance as metadata."""
+    import yaml
+
+    write_text(Path(artifact.path), yaml.safe_dump(document, sort_keys=False, width=110))
+    artifact.metadata.update(provenance.read(document["metadata"].get("annotations", {})).metadata())
+
+
+def yes(value: bool) -> str:
+    """Return `yes` or `no`: KFP's conditions compare texts."""
+    return "yes" if value else "no"
 
 
 def _plain(value: Any) -> Any:

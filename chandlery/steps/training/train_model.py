@@ -13,8 +13,8 @@ from chandlery.model import save_model
 from chandlery.recipe import LoadedRecipe, load_recipe
 from chandlery.registry import tracking
 from chandlery.report import Report
+from chandlery.steps.artifacts import Artifact, data_name, record_of
 from chandlery.training import checkpoint
-from chandlery.training.artifacts import Artifact, data_name, record_of
 from chandlery.training.dataset import read_rows
 from chandlery.training.fitting import Fit, fit
 from chandlery.training.parameters import complete

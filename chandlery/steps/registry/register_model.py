@@ -1,25 +1,18 @@
-"""The bodies of the registry's components: artifacts and parameters in, one call, what the pipeline needs out."""
+"""The body of `register_model`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from chandlery import provenance
 from chandlery.errors import UserError
-from chandlery.registry.aliases import promote, rollback
 from chandlery.registry.register import register
 from chandlery.registry.reproduce import SEED_TAG
 from chandlery.registry.submission import About, submission
 from chandlery.runs import note
-
-
-class Artifact(Protocol):
-    """What the steps need of a KFP artifact."""
-
-    path: str
-    metadata: dict[str, Any]
+from chandlery.steps.artifacts import Artifact, yes
 
 
 class RegisterOutputs(NamedTuple):
@@ -28,15 +21,6 @@ class RegisterOutputs(NamedTuple):
     version: str
     uri: str
     created: str
-
-
-class AliasOutputs(NamedTuple):
-    """Outputs of `promote_model` and `rollback_model`."""
-
-    version: str
-    previous_version: str
-    changed: str
-    reason: str
 
 
 def register_model(
@@ -78,20 +62,7 @@ def register_model(
     )
     done = register(given)
     note({"model_name": model_name, "model_version": done.version, "created": done.created})
-    return RegisterOutputs(done.version, f"models:/{model_name}/{done.version}", _yes(done.created))
-
-
-def promote_model(model_name: str, version: str, reason: str) -> AliasOutputs:
-    """Make a version champion; see `chandlery.registry.aliases.promote`."""
-    done = promote(model_name, version, reason)
-    note({"champion_now": done.version, "champion_before": done.previous})
-    return AliasOutputs(done.version, done.previous, _yes(done.changed), done.reason)
-
-
-def rollback_model(model_name: str, to_version: str, reason: str) -> AliasOutputs:
-    """Make the previous champion champion again; see `chandlery.registry.aliases.rollback`."""
-    done = rollback(model_name, to_version, reason)
-    return AliasOutputs(done.version, done.previous, _yes(done.changed), done.reason)
+    return RegisterOutputs(done.version, f"models:/{model_name}/{done.version}", yes(done.created))
 
 
 def _figures(path: Path) -> dict[str, Any]:
@@ -104,7 +75,3 @@ def _figures(path: Path) -> dict[str, Any]:
     if not isinstance(figures, dict) or "metrics" not in figures:
         raise UserError(f"metrics at {path}: no figures in it", "give the metrics that evaluate_model wrote")
     return figures
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
