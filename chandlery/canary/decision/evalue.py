@@ -25,7 +25,7 @@ PRIOR_WEIGHT = (
     40.0  # prior observations: flat enough to learn from tens of events, tight enough to start fast
 )
 
-_TINY = 1e-280  # below this the regularised incomplete beta function is about to underflow
+_TINY = 1e-150  # scipy's betainc loses its digits below about 1e-174; the continued fraction keeps them
 _MAX_TERMS = 20_000
 
 
@@ -137,8 +137,8 @@ def _log_or_fraction(value: Floats, a: Floats, b: Floats, x: Floats) -> Floats:
 def _log_head_by_fraction(a: Floats, b: Floats, x: Floats) -> Floats:
     """Return log of the regularised incomplete beta function deep in its lower tail.
 
-    Continued fraction of DLMF 8.17.22 by the modified Lentz algorithm; it converges fast for x below the mean, and a
-    value that underflows is far below it.
+    Continued fraction of DLMF 8.17.22 by the modified Lentz algorithm; it converges fast for x below the mean, and
+    x is far below the mean where the function is this small.
     """
     c = np.ones_like(x)
     d = 1.0 - (a + b) * x / (a + 1.0)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
@@ -71,6 +71,7 @@ def test_it_is_a_martingale_at_the_null_point(k: int, more: int, theta: float) -
 
 @settings(max_examples=100, deadline=None)
 @given(n=st.integers(1, 500), theta=shares)
+@example(n=472, theta=0.2109375)  # scipy's betainc is wrong by half a log here
 def test_more_bad_events_of_the_challenger_speak_against_it(n: int, theta: float) -> None:
     k = np.arange(n + 1)
     assert np.all(np.diff(evalue.log_above(k, n, theta)) > 0)
