@@ -12,11 +12,13 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from chandlery.errors import PlatformError, UserError
 
 HOME_VARIABLE = "CHANDLERY_HOME"
 CONFIG_FILE = "chandlery.toml"
+MLFLOW_FOLDER = "mlflow"  # of the laptop's MLflow, below the home folder
 
 # On a cluster every pod takes the endpoints from this ConfigMap and the credentials from this Secret.
 CONFIG_MAP = "chandlery-endpoints"
@@ -147,3 +149,31 @@ def _configured() -> dict[str, str]:
         if not isinstance(value, str) or "\0" in value:
             raise UserError(f"{path.resolve()}: endpoint {name} is {value!r}", 'write a text: name = "..."')
     return table
+
+
+def split(name: str, address: str) -> SplitResult:
+    """Return the parts of an endpoint's address.
+
+    Raises:
+        UserError: the address cannot be read.
+    """
+    try:
+        return urlsplit(address)
+    except ValueError as error:
+        raise UserError(
+            f"{VARIABLES[name]}={address}: not an address: {error}", "correct or unset it"
+        ) from error
+
+
+def folder_of(name: str, parts: SplitResult) -> Path:
+    """Return the folder of an `embedded:` address.
+
+    Raises:
+        UserError: the address names no absolute folder.
+    """
+    if not parts.path.startswith("/"):
+        raise UserError(
+            f"{VARIABLES[name]}={parts.geturl()}: no absolute folder",
+            "use embedded:///folder, with three slashes",
+        )
+    return Path(parts.path)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import SplitResult, urlsplit
 
-from chandlery.addresses import VARIABLES, endpoints
+from chandlery.addresses import VARIABLES, endpoints, folder_of, split
 from chandlery.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,11 +41,11 @@ def open_data() -> Client:
         UserError: the address has an unknown scheme.
     """
     address = endpoints().data
-    parts = _split("data", address)
+    parts = split("data", address)
     if parts.scheme == "embedded":
         from chandlery.embedded.pachd import open_client
 
-        return open_client(_folder("data", parts))
+        return open_client(folder_of("data", parts))
     from pachyderm_sdk import Client
 
     if parts.scheme in ("grpc", "grpcs"):
@@ -65,7 +64,7 @@ def open_data() -> Client:
 
 def open_garbage() -> Garbage | None:
     """Open what the versioned data keeps and nothing refers to; None when the data is not of this machine, or not there."""
-    parts = _split("data", endpoints().data)
+    parts = split("data", endpoints().data)
     if parts.scheme != "embedded" or not Path(parts.path).is_dir():
         return None
     from chandlery.embedded.pachd.store import Store
@@ -80,11 +79,11 @@ def open_resources() -> ResourceStore:
         UserError: the address has an unknown scheme.
     """
     address = endpoints().resources
-    parts = _split("resources", address)
+    parts = split("resources", address)
     if parts.scheme == "embedded":
         from chandlery.embedded.resources import EmbeddedStore
 
-        return EmbeddedStore(_folder("resources", parts))
+        return EmbeddedStore(folder_of("resources", parts))
     if parts.scheme == "kubernetes":
         from chandlery.resources.kubernetes import KubernetesStore
 
@@ -108,7 +107,7 @@ def serve_data(address: str) -> None:
     Raises:
         UserError: the data endpoint is not embedded, so there is nothing of ours to serve.
     """
-    parts = _split("data", endpoints().data)
+    parts = split("data", endpoints().data)
     if parts.scheme != "embedded":
         raise UserError(
             f"{VARIABLES['data']}={endpoints().data} is not embedded", "it has a server of its own"
@@ -116,21 +115,3 @@ def serve_data(address: str) -> None:
     from chandlery.embedded.pachd.server import serve
 
     serve(Path(parts.path), address)
-
-
-def _split(name: str, address: str) -> SplitResult:
-    try:
-        return urlsplit(address)
-    except ValueError as error:
-        raise UserError(
-            f"{VARIABLES[name]}={address}: not an address: {error}", "mend or unset it"
-        ) from error
-
-
-def _folder(name: str, parts: SplitResult) -> Path:
-    if not parts.path.startswith("/"):
-        raise UserError(
-            f"{VARIABLES[name]}={parts.geturl()}: no absolute folder",
-            "use embedded:///folder, with three slashes",
-        )
-    return Path(parts.path)

@@ -134,11 +134,11 @@ def _commits() -> dict[tuple[str, str], str]:
 
 
 def _versions() -> dict[tuple[str, str], str]:
-    from chandlery.registry.server import FOLDER
+    from chandlery.addresses import MLFLOW_FOLDER
     from chandlery.registry.versions import find
 
     points = addresses.endpoints()
-    if not points.mlflow and not (points.home / FOLDER).exists():
+    if not points.mlflow and not (points.home / MLFLOW_FOLDER).exists():
         return {}  # this home has never had a registry
     return {(info.name, info.version): info.provenance.run_id for info in find({}, incomplete=True)}
 

@@ -1,8 +1,14 @@
 """Versions: MLflow runs, registered models and their aliases."""
 
 from chandlery.registry.download import download
-from chandlery.registry.reproduce import reproduce_command
-from chandlery.registry.versions import VersionInfo, champion, resolve, version_info, versions
+from chandlery.registry.versions import (
+    VersionInfo,
+    champion,
+    reproduce_command,
+    resolve,
+    version_info,
+    versions,
+)
 
 __all__ = [
     "VersionInfo",

@@ -21,9 +21,9 @@ from typing import Any
 
 from chandlery.registry.card import model_card
 from chandlery.registry.download import INDEX, PACKAGE
-from chandlery.registry.reproduce import command
 from chandlery.registry.submission import Submission
 from chandlery.registry.tracking import dataset_source
+from chandlery.registry.versions import command
 
 ENTRY_POINT = "chandlery.training.fitting:fit"
 CARD = "model_card.md"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from chandlery.registry.reproduce import command
 from chandlery.registry.submission import Submission
+from chandlery.registry.versions import command
 
 NOT_STATED = "Not stated."
 

@@ -10,7 +10,7 @@ from typing import Any
 from chandlery.model import Manifest, read_manifest
 from chandlery.provenance import Provenance, read
 from chandlery.recipe import Recipe, load_snapshot
-from chandlery.registry.reproduce import SEED_TAG
+from chandlery.registry.versions import SEED_TAG
 
 
 @dataclass(frozen=True)

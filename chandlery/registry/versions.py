@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ CHALLENGER = "challenger"
 # A version is created with everything it needs already uploaded; this tag, set last, makes it visible.
 STATE_TAG = "chandlery.state"
 COMPLETE = "complete"
+SEED_TAG = "chandlery.seed"
+DIGEST_PREFIX = "sha256:"
 DIGEST_TAG = "chandlery.model_digest"
 MODEL_ID_TAG = "chandlery.model_id"  # the registry of 3.17 does not keep the logged model's id
 
@@ -221,3 +224,22 @@ def _quoted(text: str) -> str:
     if mark in text:
         raise UserError(f"{text!r} has both kinds of quotes", "MLflow cannot search for it: use another name")
     return mark + text + mark
+
+
+def reproduce_command(version: str) -> str:
+    """Return the command that trains a version again from the same recipe, data and hyperparameters.
+
+    Args:
+        version: `models:/name/3` or `models:/name@alias`; the command names the version itself.
+
+    Raises:
+        NotFoundError: no such version or alias.
+        RegistryError: MLflow cannot be reached.
+    """
+    name, number = resolve(version)
+    return command(version_info(name, number).uri)
+
+
+def command(reference: str) -> str:
+    """Return the command for `models:/name/3` or `sha256:<model digest>`."""
+    return shlex.join(["python", "-m", "chandlery.registry.reproduce", reference])

@@ -3,7 +3,6 @@
 from chandlery.search.document import SearchRequest, build_experiment
 from chandlery.search.experiment import SearchResult, TrialResult, cancel, observe, result, run_search, submit
 from chandlery.search.presets import preset_names
-from chandlery.steps.search.tune_hyperparameters import cli_document
 
 __all__ = [
     "SearchRequest",
@@ -11,7 +10,6 @@ __all__ = [
     "TrialResult",
     "build_experiment",
     "cancel",
-    "cli_document",
     "observe",
     "preset_names",
     "result",

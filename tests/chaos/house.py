@@ -19,7 +19,7 @@ STANDIN = ROOT / "tests" / "contract" / "serving" / "standin.py"
 KINDS = {
     "chandlery.embedded.supervisor": "supervisor",
     "chandlery.embedded.gateway": "gateway",
-    "chandlery.registry.server": "mlflow",
+    "chandlery.embedded.mlflow.server": "mlflow",
     "chandlery.embedded.deployments": "deployments",
     "chandlery.embedded.experiments": "experiments",
     "chandlery.runs.execute": "executor",

@@ -14,11 +14,12 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from chandlery import addresses, platform
+from chandlery import addresses
 from chandlery.embedded.deployments.controller import Controller
 from chandlery.embedded.deployments.servers import SERVER
 from chandlery.embedded.gateway.place import HOST, choose_port
 from chandlery.embedded.gateway.table import write_json
+from chandlery.embedded.resources import open_own_store
 from chandlery.errors import ChandleryError, PlatformError
 from chandlery.progress import report
 
@@ -55,7 +56,7 @@ async def run_controller(
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-    store = platform.open_resources()
+    store = open_own_store("deployments controller")
     timeout = aiohttp.ClientTimeout(total=5.0, sock_connect=1.0)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         controller = Controller(store, home, session, command)

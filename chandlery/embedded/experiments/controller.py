@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chandlery import addresses, platform
+from chandlery import addresses
 from chandlery.embedded.experiments import metrics, status, suggestions, template, wrapper
 from chandlery.embedded.experiments.process import MAX_ATTEMPTS, TrialProcess, wait_for_any
-from chandlery.embedded.resources import EmbeddedStore
+from chandlery.embedded.resources import EmbeddedStore, open_own_store
 from chandlery.errors import ChandleryError, ConflictError, NotFoundError, PlatformError
 from chandlery.resources import EXPERIMENT, TRIAL, Kind
 from chandlery.resources.experiment import EXPERIMENT_LABEL, check_experiment, settings_of
@@ -35,12 +35,7 @@ _DEFAULT_PARALLEL = 3  # Katib's own
 
 def run(stop: threading.Event) -> None:
     """Reconcile until `stop` is set; see `chandlery.embedded.experiments.run_controller`."""
-    store = platform.open_resources()
-    if not isinstance(store, EmbeddedStore):
-        raise PlatformError(
-            f"the experiment controller runs on an embedded store, not on {addresses.endpoints().resources}",
-            "on a cluster Katib does this",
-        )
+    store = open_own_store("experiments controller")
     folder = addresses.home() / "experiments"
     with _alone(folder, stop):
         controller = Controller(store, folder)

@@ -34,7 +34,7 @@ class Service:
 
 def services(home: Path, ports: Mapping[str, int]) -> list[Service]:
     """Return the platform's services for a home folder and its remembered ports."""
-    from chandlery.registry.server import start_server_command
+    from chandlery.embedded.mlflow.server import start_server_command
 
     mlflow, gateway = ports["mlflow"], ports["gateway"]
     command, environment = start_server_command(home, mlflow)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from chandlery import provenance
 from chandlery.errors import UserError
 from chandlery.registry.register import register
-from chandlery.registry.reproduce import SEED_TAG
 from chandlery.registry.submission import About, submission
+from chandlery.registry.versions import SEED_TAG
 from chandlery.runs import note
 from chandlery.steps.artifacts import Artifact, yes
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from chandlery import provenance
-from chandlery.registry.server import start_server_command
+from chandlery.embedded.mlflow.server import start_server_command
 from chandlery.registry.submission import About, Submission, submission
 from tests.line import write_package
 

@@ -17,8 +17,8 @@ from chandlery.lineage import trace
 from chandlery.registry import champion, download, reproduce_command, version_info
 from chandlery.registry.aliases import promote
 from chandlery.registry.register import register
-from chandlery.registry.reproduce import main
 from chandlery.registry.versions import model_aliases
+from chandlery.reproduce import main
 
 pytestmark = pytest.mark.slow
 

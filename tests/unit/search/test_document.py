@@ -9,8 +9,9 @@ import yaml
 from chandlery.errors import InvalidDocumentError, RecipeError, UserError
 from chandlery.provenance import Provenance, read
 from chandlery.resources.experiment import check_experiment
-from chandlery.search import SearchRequest, build_experiment, cli_document, preset_names
+from chandlery.search import SearchRequest, build_experiment, preset_names
 from chandlery.search.presets import load_preset
+from chandlery.steps.search.tune_hyperparameters import cli_document
 
 RECORD = Provenance(run_id="run-1", task="tune")
 

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-FOLDER = "mlflow"  # below the home folder
+from chandlery.addresses import MLFLOW_FOLDER
 
 
 def start_server_command(home: Path, port: int) -> tuple[list[str], dict[str, str]]:
@@ -30,9 +30,9 @@ def start_server_command(home: Path, port: int) -> tuple[list[str], dict[str, st
     command = [
         sys.executable,
         "-m",
-        "chandlery.registry.server",
+        "chandlery.embedded.mlflow.server",
         "--folder",
-        str(home / FOLDER),
+        str(home / MLFLOW_FOLDER),
         "--port",
         str(port),
     ]
@@ -73,8 +73,8 @@ def serve(folder: Path, port: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run as `python -m chandlery.registry.server`."""
-    parser = argparse.ArgumentParser(prog="python -m chandlery.registry.server", description=__doc__)
+    """Run as `python -m chandlery.embedded.mlflow.server`."""
+    parser = argparse.ArgumentParser(prog="python -m chandlery.embedded.mlflow.server", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="folder of the database and the artifacts")
     parser.add_argument("--port", type=int, required=True)
     chosen = parser.parse_args(arguments)
