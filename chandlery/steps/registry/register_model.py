@@ -14,6 +14,8 @@ from chandlery.registry.versions import SEED_TAG
 from chandlery.runs import note
 from chandlery.steps.artifacts import Artifact, yes
 
+__all__ = ["About", "register_model"]
+
 
 class RegisterOutputs(NamedTuple):
     """Outputs of `register_model`."""

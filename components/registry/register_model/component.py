@@ -43,8 +43,7 @@ def register_model(
         uri: `models:/<name>/<version>`.
         created: `yes`, or `no` when the same model was registered before.
     """
-    from chandlery.registry.submission import About
-    from chandlery.steps.registry.register_model import register_model
+    from chandlery.steps.registry.register_model import About, register_model
 
     about = About(description, owner, intended_use, limits)
     return register_model(model, metrics, evaluation, comparison, curves, trials, model_name, about)

@@ -85,6 +85,10 @@ def test_a_component_is_a_thin_shell(entry: catalog.Entry) -> None:
     assert not [
         n for part in body for n in ast.walk(part) if isinstance(n, ast.If | ast.For | ast.While | ast.Try)
     ]
+    imports_of_body = [n for part in body for n in ast.walk(part) if isinstance(n, ast.ImportFrom)]
+    assert [n.module for n in imports_of_body if str(n.module).startswith("chandlery")] == [
+        f"chandlery.steps.{entry.family}.{entry.name}"
+    ]
     executor = next(iter(catalog.load_package(entry.package)["deploymentSpec"]["executors"].values()))
     assert executor["container"]["image"] == catalog.IMAGE
     assert "pip install" not in " ".join(executor["container"]["command"])
