@@ -14,7 +14,7 @@ from chandlery.canary.parameters import CanaryParameters
 from chandlery.canary.replay.sender import CONCURRENCY, Replay, Replayed, ReplayThread, TrafficLoader
 from chandlery.canary.target import endpoint_of, place_of, spec_of, stopped_by_sigterm, version_of
 from chandlery.canary.watch.port import DeploymentSide
-from chandlery.canary.watch.watcher import Canary, Outcome
+from chandlery.canary.watch.watcher import Canary, Watched
 from chandlery.errors import ChandleryError
 from chandlery.provenance import Provenance
 from chandlery.report import Report
@@ -81,7 +81,7 @@ def run_canary(parameters: CanaryParameters, load_traffic: TrafficLoader) -> Rel
     return _released(outcome, parameters.model_name, name, version, replay.result if replay else None)
 
 
-def _watch(canary: Canary, challenger: str, replay: ReplayThread | None) -> Outcome:
+def _watch(canary: Canary, challenger: str, replay: ReplayThread | None) -> Watched:
     try:
         return canary.watch(challenger)
     except ChandleryError as error:
@@ -118,7 +118,7 @@ def _replay(
 
 
 def _released(
-    outcome: Outcome, model_name: str, deployment: str, version: str, replayed: Replayed | None
+    outcome: Watched, model_name: str, deployment: str, version: str, replayed: Replayed | None
 ) -> Released:
     from chandlery.canary.report import canary_page
 
@@ -135,7 +135,7 @@ def _released(
     )
 
 
-def _metrics(outcome: Outcome) -> dict[str, float]:
+def _metrics(outcome: Watched) -> dict[str, float]:
     state = outcome.state
     if state is None:
         return {"released": float(outcome.released)}

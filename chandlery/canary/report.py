@@ -9,7 +9,7 @@ from chandlery.canary.decision.assessment import assess
 from chandlery.canary.decision.machine import WORDS, e_value
 from chandlery.canary.decision.state import CanaryState
 from chandlery.canary.replay.sender import Replayed
-from chandlery.canary.watch.watcher import Outcome
+from chandlery.canary.watch.watcher import Watched
 from chandlery.provenance import Provenance
 from chandlery.report import BAD, GOOD, PALETTE, Report, axes
 
@@ -20,7 +20,7 @@ _KINDS = {"promoted": "good", "rolled_back": "bad"}
 _FLOOR = -3.0  # log10 e-values below this say "no evidence at all" equally well
 
 
-def canary_page(title: str, outcome: Outcome, record: Provenance, replayed: Replayed | None = None) -> Report:
+def canary_page(title: str, outcome: Watched, record: Provenance, replayed: Replayed | None = None) -> Report:
     """Return the report of a canary.
 
     Args:

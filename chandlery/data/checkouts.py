@@ -32,7 +32,7 @@ from chandlery.data import names
 from chandlery.data.client import connect
 from chandlery.data.errors import translated
 from chandlery.data.references import Pinned, listed, resolve
-from chandlery.data.tar import Reader
+from chandlery.data.tar import TarReader
 from chandlery.errors import DataError, DeadlineError, NotFoundError
 from chandlery.files import write_json
 from chandlery.progress import report
@@ -257,7 +257,7 @@ def _unpack(client: Client, pinned: Pinned, source: str, folder: Path) -> dict[s
         stream = client.pfs.get_file_tar(
             file=pfs.File(commit=pinned.message(), path=source.rstrip("/") or "/")
         )
-        reader = Reader(message.value for message in stream)
+        reader = TarReader(message.value for message in stream)
         for name, _ in reader.files():
             path = names.decode(_below(source, "/" + name.lstrip("/")))
             if path in files or not _inside(path):

@@ -14,7 +14,7 @@ _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
 _MOST_EXTRA = 1 << 20  # bytes that headers beyond the first may have
 
 
-class Reader:
+class TarReader:
     """The files of a TAR (ustar, PAX or GNU).
 
     Args:

@@ -16,7 +16,7 @@ from chandlery.data.commits import DEFAULT_TIMEOUT, Writing, settled_head, writi
 from chandlery.data.errors import translated
 from chandlery.data.references import branch_message, repo_message
 from chandlery.data.remembered import MOST_FILES, Content, Files, Known, content_of, recall, remember
-from chandlery.data.sources import Entry, Source, open_source
+from chandlery.data.sources import Source, SourceFile, open_source
 from chandlery.data.sources.local import changed
 from chandlery.errors import UserError
 from chandlery.progress import report
@@ -51,7 +51,7 @@ class Committed:
 
 
 @dataclass
-class Tally:
+class SourceTally:
     """What has been read of a source so far.
 
     Attributes:
@@ -68,16 +68,16 @@ class Tally:
     versions: hashlib._Hash | None = field(default_factory=hashlib.sha256)
     known: Files = field(default_factory=dict)
 
-    def add(self, entry: Entry, size: int, digest: bytes) -> None:
+    def add(self, entry: SourceFile, size: int, digest: bytes) -> None:
         """Count one file."""
         self.files += 1
         self.size += size
         self.content.add(entry.path, size, digest)
         if self.files <= MOST_FILES + 1:
             self.known[entry.path] = Known(size, digest, entry.stamp)
-        self.list(entry)
+        self.note_version(entry)
 
-    def list(self, entry: Entry) -> None:
+    def note_version(self, entry: SourceFile) -> None:
         """Note a file's version, without its content."""
         if not entry.version:
             self.versions = None
@@ -133,7 +133,7 @@ def commit(
             report("data.unchanged", f"{repo}@{branch}: {source} is unchanged, {known.commit} holds it")
             return known
         where = f"{source} to {repo}@{branch}:{target}"
-        tally = Tally()
+        tally = SourceTally()
         with writing(client, repo, branch, record or provenance.current(), message, timeout) as work:
             requests = _Requests(work, opened, target, tally, _base(work.parent, target, remembered))
             requests.send(client, f"commit {where}")
@@ -175,7 +175,7 @@ class _Requests:
     in the parent commit, it replaces those that are not as they were, and deletes those that are gone.
     """
 
-    def __init__(self, work: Writing, source: Source, target: str, tally: Tally, base: Files) -> None:
+    def __init__(self, work: Writing, source: Source, target: str, tally: SourceTally, base: Files) -> None:
         self._work, self._source, self._target, self._tally, self._base = work, source, target, tally, base
         self._error: BaseException | None = None
         self._told = time.monotonic()
@@ -232,7 +232,7 @@ class _Requests:
         if not self._tally.files:
             raise _empty(self._source)
 
-    def _add(self, entry: Entry) -> Generator[pfs.ModifyFileRequest, None, tuple[int, bytes]]:
+    def _add(self, entry: SourceFile) -> Generator[pfs.ModifyFileRequest, None, tuple[int, bytes]]:
         from chandlery.data.adding import AddFile
 
         path = self._target + names.encode(entry.path)
@@ -258,7 +258,7 @@ class _Requests:
             report("data.progress", f"{tally.files} files, {(tally.size + size) / 2**20:.0f} MiB written")
 
 
-def _unchanged(entry: Entry, before: Known | None) -> bool:
+def _unchanged(entry: SourceFile, before: Known | None) -> bool:
     return (
         before is not None and entry.stamp != "" and (entry.size, entry.stamp) == (before.size, before.stamp)
     )
@@ -285,11 +285,11 @@ def _compare(
 ) -> tuple[Committed | None, str]:
     # Before anything is uploaded: does the head say that it holds this very content? Also the content's digest, where
     # it had to be computed for that, so that a source that changes between the two passes is noticed.
-    listed, tally = Tally(), Tally()
+    listed, tally = SourceTally(), SourceTally()
     size, complete = 0, source.cheap_to_read
     for entry in source.entries():
         listed.files += 1
-        listed.list(entry)
+        listed.note_version(entry)
         names.encode(entry.path)  # refused here, before there is a repo
         size += entry.size
         before = remembered.get(entry.path)
@@ -326,8 +326,8 @@ def _compare(
     return known, content
 
 
-def _read_all(source: Source, remembered: Files) -> Tally:
-    tally = Tally()
+def _read_all(source: Source, remembered: Files) -> SourceTally:
+    tally = SourceTally()
     for entry in source.entries():
         before = remembered.get(entry.path)
         if before is not None and _unchanged(entry, before):

@@ -67,7 +67,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Deployed:
     """What was done.
 
     Attributes:
@@ -130,7 +130,7 @@ def dry_run(arguments: Mapping[str, Any]) -> str:
     return text
 
 
-def deploy(request: Request) -> Outcome:
+def deploy(request: Request) -> Deployed:
     """Deploy a model version and wait until it serves; done again it changes nothing.
 
     When the newcomer does not come up, what served before is put back before the error is raised: those that
@@ -169,7 +169,7 @@ def deploy(request: Request) -> Outcome:
         deployment=spec.name,
         weights=spec.weights,
     )
-    return Outcome(
+    return Deployed(
         endpoint=endpoint,
         strategy=planned.strategy,
         version=version,
@@ -182,7 +182,7 @@ def deploy(request: Request) -> Outcome:
 
 def roll_back(
     name: str, namespace: str = "", to_version: str = "", reason: str = "", deadline: float = 300.0
-) -> Outcome:
+) -> Deployed:
     """Take challengers out, or bring a version back alone; done again it changes nothing.
 
     Args:
@@ -214,7 +214,7 @@ def roll_back(
         document = store.get(SELDON_DEPLOYMENT, name, where)
     finally:
         store.close()
-    return Outcome(
+    return Deployed(
         endpoint=_url(spec),
         strategy="replace",
         version=spec.stable.version,

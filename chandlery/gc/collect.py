@@ -20,16 +20,16 @@ from chandlery.gc.kinds.searches import trial_candidates
 from chandlery.gc.kinds.servers import server_candidates
 from chandlery.gc.kinds.sources import source_candidates
 from chandlery.gc.kinds.steps import step_candidates
-from chandlery.gc.look import Look
 from chandlery.gc.policy import Policy
 from chandlery.gc.references import read_references
+from chandlery.gc.survey import Survey
 from chandlery.gc.trash import Trash
 from chandlery.runs.launch import only_run
 from chandlery.runs.record import all_runs
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Collected:
     """What was freed, or would be.
 
     Attributes:
@@ -46,7 +46,7 @@ class Outcome:
         return sum(candidate.bytes for candidate in self.freed)
 
 
-def collect(policy: Policy, *, dry_run: bool = False) -> Outcome:
+def collect(policy: Policy, *, dry_run: bool = False) -> Collected:
     """Free what nothing needs any more in this home.
 
     It may be killed at any moment: what it had taken away is deleted by the next one.
@@ -60,7 +60,7 @@ def collect(policy: Policy, *, dry_run: bool = False) -> Outcome:
     """
     home = addresses.home()
     if not home.is_dir():
-        return Outcome((), ())
+        return Collected((), ())
     with _only_collection(home):
         # Before the runs are locked: systems may take their time to answer. What comes into being meanwhile is newer than
         # `policy.now`, so nothing of it is old enough to go.
@@ -70,30 +70,30 @@ def collect(policy: Policy, *, dry_run: bool = False) -> Outcome:
         trash = Trash([*([local] if local and local.is_dir() else []), home])
         with ExitStack() as stack:
             running = not _enter(stack, home)
-            look = Look(home, local, policy, references, running, [*references.silent])
-            candidates = tuple(measured(filter(look.is_free, _list(look, trash))))
+            survey = Survey(home, local, policy, references, running, [*references.silent])
+            candidates = tuple(measured(filter(survey.is_free, _list(survey, trash))))
             if dry_run:
-                return Outcome(candidates, tuple(look.left))
-            freed = tuple(candidate for candidate in candidates if _take(candidate, trash, look))
+                return Collected(candidates, tuple(survey.left))
+            freed = tuple(candidate for candidate in candidates if _take(candidate, trash, survey))
         trash.empty()
-        return Outcome(freed, tuple(look.left))
+        return Collected(freed, tuple(survey.left))
 
 
-def _list(look: Look, trash: Trash) -> Iterator[Candidate]:
+def _list(survey: Survey, trash: Trash) -> Iterator[Candidate]:
     yield from trash.leftovers()
-    runs = run_candidates(look)
+    runs = run_candidates(survey)
     yield from runs
-    yield from step_candidates(look, runs)
-    yield from checkout_candidates(look)
-    yield from source_candidates(look)
-    yield from model_candidates(look)
-    yield from checkpoint_candidates(look)
-    yield from trial_candidates(look)
-    yield from server_candidates(look)
+    yield from step_candidates(survey, runs)
+    yield from checkout_candidates(survey)
+    yield from source_candidates(survey)
+    yield from model_candidates(survey)
+    yield from checkpoint_candidates(survey)
+    yield from trial_candidates(survey)
+    yield from server_candidates(survey)
     yield from chunk_candidates()
 
 
-def _take(candidate: Candidate, trash: Trash, look: Look) -> bool:
+def _take(candidate: Candidate, trash: Trash, survey: Survey) -> bool:
     if candidate.collect:
         return candidate.collect()
     try:
@@ -104,12 +104,12 @@ def _take(candidate: Candidate, trash: Trash, look: Look) -> bool:
             return True
         with leases.alone(candidate.leased) as alone:
             # Somebody may have come, used it and gone since it was listed.
-            if alone and look.policy.old(leases.last_used(candidate.leased)):
+            if alone and survey.policy.old(leases.last_used(candidate.leased)):
                 _throw(candidate, trash)
                 return True
         return False
     except OSError as error:
-        look.left.append(f"{candidate.kind} {candidate.name}: {error}")
+        survey.left.append(f"{candidate.kind} {candidate.name}: {error}")
         return False
 
 

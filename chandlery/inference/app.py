@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    Handler = Callable[["Call"], Awaitable[Any]]
+    RequestHandler = Callable[["ModelRequest"], Awaitable[Any]]
 
 LONGEST_ID = 128
 
 
 @dataclass(slots=True)
-class Call:
+class ModelRequest:
     """One request on its way through a handler.
 
     Attributes:
@@ -172,7 +172,7 @@ class Replica:
             headers.append((b"connection", b"close"))
         return headers
 
-    async def _ask(self, call: Call, rows: Any) -> Any:
+    async def _ask(self, call: ModelRequest, rows: Any) -> Any:
         call.rows = count(rows)
         began = time.perf_counter()
         try:
@@ -180,14 +180,14 @@ class Replica:
         finally:
             call.model_seconds = time.perf_counter() - began
 
-    async def _predict(self, call: Call) -> dict[str, Any]:
+    async def _predict(self, call: ModelRequest) -> dict[str, Any]:
         message = seldon_v1.read_message(await read_json(call.http, self.settings.max_body))
         if message.data is None:
             raise Refused(400, "request has no data; send data.ndarray, data.tensor or jsonData")
         answers = await self._ask(call, self.model.rows(message.data, message.names))
         return seldon_v1.write_answer(answers, message, self._tags, self._path, message.puid or call.id)
 
-    async def _infer(self, call: Call) -> dict[str, Any]:
+    async def _infer(self, call: ModelRequest) -> dict[str, Any]:
         self._check_model(call.http)
         document = await read_json(call.http, self.settings.max_body)
         request = open_inference.read_request(document, self._inputs)
@@ -196,7 +196,7 @@ class Replica:
             answers, request, self.model.name, self._version, request.id or call.id
         )
 
-    async def _feedback(self, call: Call) -> dict[str, Any]:
+    async def _feedback(self, call: ModelRequest) -> dict[str, Any]:
         document = await read_json(call.http, self.settings.max_body)
         feedback = read_feedback(document, next(iter(self.model.answer_columns), ""))
         predictor = owner(feedback, call.http.headers)
@@ -210,12 +210,12 @@ class Replica:
             "meta": {"puid": feedback.request.puid or call.id, "tags": self._tags, "requestPath": self._path},
         }
 
-    async def _v1_metadata(self, call: Call) -> dict[str, Any]:
+    async def _v1_metadata(self, call: ModelRequest) -> dict[str, Any]:
         if "model" in call.http.parameters:
             self._check_model(call.http)
         return self.model.init_metadata()
 
-    async def _v1_health(self, call: Call) -> dict[str, Any]:
+    async def _v1_health(self, call: ModelRequest) -> dict[str, Any]:
         self._check_ready()
         health = self.model.health_status()
         return {
@@ -223,10 +223,10 @@ class Replica:
             "meta": {"tags": self._tags, "requestPath": self._path},
         }
 
-    async def _v2_server(self, call: Call) -> dict[str, Any]:
+    async def _v2_server(self, call: ModelRequest) -> dict[str, Any]:
         return {"name": "chandlery", "version": __version__, "extensions": []}
 
-    async def _v2_metadata(self, call: Call) -> dict[str, Any]:
+    async def _v2_metadata(self, call: ModelRequest) -> dict[str, Any]:
         self._check_model(call.http)
         return {
             "name": self.model.name,
@@ -247,11 +247,11 @@ class Replica:
             "outputs": self.model.outputs(),
         }
 
-    async def _v2_ready(self, call: Call) -> dict[str, Any]:
+    async def _v2_ready(self, call: ModelRequest) -> dict[str, Any]:
         self._check_ready()
         return {"ready": True}
 
-    async def _v2_model_ready(self, call: Call) -> dict[str, Any]:
+    async def _v2_model_ready(self, call: ModelRequest) -> dict[str, Any]:
         self._check_model(call.http)
         self._check_ready()
         return {"name": self.model.name, "ready": True}
@@ -283,7 +283,7 @@ class _Endpoint:
         self,
         replica: Replica,
         service: str,
-        handler: Handler,
+        handler: RequestHandler,
         write_error: Callable[[Refused], dict[str, Any]],
     ) -> None:
         self._replica = replica
@@ -294,7 +294,7 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         http = Exchange(scope, receive, send)
-        call = Call(http, _request_id(http))
+        call = ModelRequest(http, _request_id(http))
         status, retry_after = 200, 0
         try:
             content = orjson.dumps(await self._handler(call))

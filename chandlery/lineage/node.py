@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["data commit", "run", "experiment", "trial", "model version", "deployment", "request"]
+NodeKind = Literal["data commit", "run", "experiment", "trial", "model version", "deployment", "request"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Node:
         asked: it is what was asked for.
     """
 
-    kind: Kind
+    kind: NodeKind
     name: str
     details: Mapping[str, str] = field(default_factory=dict)
     children: tuple[Node, ...] = ()
@@ -37,7 +37,7 @@ class Node:
             "children": [child.to_json() for child in self.children],
         }
 
-    def find(self, kind: Kind) -> list[Node]:
+    def find(self, kind: NodeKind) -> list[Node]:
         """Return all nodes of a kind in this tree, from the top."""
         own = [self] if self.kind == kind else []
         return own + [found for child in self.children for found in child.find(kind)]

@@ -26,7 +26,7 @@ PREVIOUS = "previous_champion"
 
 
 @dataclass(frozen=True)
-class Change:
+class AliasChange:
     """What a promotion or a rollback did.
 
     Attributes:
@@ -42,7 +42,7 @@ class Change:
     reason: str
 
 
-def promote(model_name: str, version: str, reason: str = "") -> Change:
+def promote(model_name: str, version: str, reason: str = "") -> AliasChange:
     """Make a version champion; the champion before it becomes `previous_champion`. Doing it again changes nothing.
 
     Args:
@@ -60,7 +60,7 @@ def promote(model_name: str, version: str, reason: str = "") -> Change:
     client = open_client()
     if before == info.version:
         _drop_challenger(client, info, aliases)
-        return Change(info.version, aliases.get(PREVIOUS, ""), False, f"{info.uri} is champion already")
+        return AliasChange(info.version, aliases.get(PREVIOUS, ""), False, f"{info.uri} is champion already")
     # In this order a promotion that is killed at any point and repeated ends the same.
     _record(client, info, "promoted", reason)
     if before:
@@ -69,10 +69,10 @@ def promote(model_name: str, version: str, reason: str = "") -> Change:
     _drop_challenger(client, info, aliases)
     told = f"{info.uri} is champion" + (f", after version {before}" if before else "")
     progress.report("registry.promoted", told)
-    return Change(info.version, before, True, reason or told)
+    return AliasChange(info.version, before, True, reason or told)
 
 
-def rollback(model_name: str, to_version: str = "", reason: str = "") -> Change:
+def rollback(model_name: str, to_version: str = "", reason: str = "") -> AliasChange:
     """Make the previous champion (or `to_version`) champion again. Doing it again changes nothing.
 
     Args:
@@ -95,14 +95,14 @@ def rollback(model_name: str, to_version: str = "", reason: str = "") -> Change:
     info = version_info(model_name, target)
     before = aliases.get(CHAMPION, "")
     if before == info.version:
-        return Change(info.version, "", False, f"{info.uri} is champion already")
+        return AliasChange(info.version, "", False, f"{info.uri} is champion already")
     client = open_client()
     if before:
         _record(client, version_info(model_name, before), "rolled_back", reason)
     call(client.set_registered_model_alias, model_name, CHAMPION, info.version)
     told = f"{info.uri} is champion again" + (f", in place of version {before}" if before else "")
     progress.report("registry.rolled_back", told)
-    return Change(info.version, before, True, reason or told)
+    return AliasChange(info.version, before, True, reason or told)
 
 
 def _record(client: MlflowClient, info: VersionInfo, what: str, reason: str) -> None:

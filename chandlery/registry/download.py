@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from chandlery import leases
 from chandlery.addresses import endpoints
 from chandlery.errors import RegistryError
-from chandlery.registry.reader import Reader
+from chandlery.registry.reader import RegistryReader
 from chandlery.registry.versions import VersionInfo, version_info
 
 PACKAGE = "model"  # folder of the model package among a version's artifacts
@@ -88,7 +88,7 @@ def _publish(complete: Path, target: Path) -> None:
 def _stream(info: VersionInfo, folder: Path, below: str) -> None:
     # mlflow-artifacts:/1/models/m-3/artifacts names no host: the server that is asked serves it.
     root = unquote(urlsplit(info.source).path).strip("/")
-    with Reader() as reader:
+    with RegistryReader() as reader:
         with reader.open_artifact(f"{root}/{INDEX}") as chunks:
             index = _index(info, b"".join(chunks))
         for path, entry in _wanted(index, below):

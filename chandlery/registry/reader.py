@@ -27,7 +27,7 @@ API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 
-class Reader:
+class RegistryReader:
     """A connection to MLflow for reading. Use it as a context manager."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Reader:
                 "use http://host:port or https://host",
             ) from error
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> RegistryReader:
         """Return itself."""
         return self
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from chandlery import provenance
 from chandlery.errors import NotFoundError, UserError
-from chandlery.registry.reader import Reader, tags
+from chandlery.registry.reader import RegistryReader, tags
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -90,7 +90,7 @@ def champion(model_name: str) -> str:
 
 def aliased(model_name: str, alias: str) -> str:
     """Return the version that an alias of a registered model points to; "" when there is none."""
-    with Reader() as reader:
+    with RegistryReader() as reader:
         answer = reader.get("registered-models/alias", name=model_name, alias=alias)
     return str(answer["model_version"]["version"]) if answer else ""
 
@@ -133,7 +133,7 @@ def parse(uri: str) -> tuple[str, str, str]:
 
 def model_aliases(model_name: str) -> dict[str, str]:
     """Return the aliases of a registered model with their versions; empty when there is no such model."""
-    with Reader() as reader:
+    with RegistryReader() as reader:
         answer = reader.get("registered-models/get", name=model_name)
     entries = answer["registered_model"].get("aliases", []) if answer else []
     return {entry["alias"]: str(entry["version"]) for entry in entries}
@@ -153,7 +153,7 @@ def version_info(model_name: str, version_or_alias: str) -> VersionInfo:
     version = version_or_alias
     if not version.isdigit():
         _, version = resolve(f"{model_name}@{version_or_alias}")
-    with Reader() as reader:
+    with RegistryReader() as reader:
         answer = reader.get("model-versions/get", name=model_name, version=version)
     info = from_api(answer["model_version"]) if answer else None
     if info is None or info.state != COMPLETE:
@@ -183,7 +183,7 @@ def find(labels: Mapping[str, str], *, model_name: str = "", incomplete: bool = 
     terms = [f"tags.`{key}` = {_quoted(value)}" for key, value in labels.items()]
     if model_name:
         terms.append(f"name = {_quoted(model_name)}")
-    with Reader() as reader:
+    with RegistryReader() as reader:
         entries = list(
             reader.search(
                 "model-versions/search", "model_versions", filter=" and ".join(terms), max_results=1000

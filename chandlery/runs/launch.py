@@ -25,12 +25,12 @@ from chandlery.progress import EVENTS_VARIABLE
 from chandlery.provenance import RUN_VARIABLE
 from chandlery.runs.record import FAILED, SUCCEEDED, RunRecord, begin, runs_root, save
 
-Event = dict[str, Any]
+StepEvent = dict[str, Any]
 TICK = 0.1  # seconds between looks at the events
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Launched:
     """How a run ended.
 
     Attributes:
@@ -49,8 +49,8 @@ def launch(
     *,
     caching: bool = True,
     on_start: Callable[[RunRecord, bool], None] = lambda record, resumed: None,
-    on_event: Callable[[Event], None] = lambda event: None,
-) -> Outcome:
+    on_event: Callable[[StepEvent], None] = lambda event: None,
+) -> Launched:
     """Run a compiled package on this machine to its end.
 
     Args:
@@ -106,7 +106,7 @@ def launch(
                 record, error=[f"the run ended with code {child.returncode}", f"see {folder / 'log.txt'}"]
             )
         save(home, record)
-        return Outcome(record, 0 if ok else _exit_code(follower.failure))
+        return Launched(record, 0 if ok else _exit_code(follower.failure))
 
 
 def _for_a_laptop(package: Path, folder: Path) -> Path:
@@ -123,9 +123,9 @@ class _Follower:
     def __init__(self, path: Path, position: int) -> None:
         self._path = path
         self._position = position
-        self.failure: Event = {}
+        self.failure: StepEvent = {}
 
-    def read(self) -> Iterator[Event]:
+    def read(self) -> Iterator[StepEvent]:
         try:
             with open(self._path, "rb") as file:
                 file.seek(self._position)
@@ -144,7 +144,9 @@ class _Follower:
             yield event
 
 
-def _apply(record: RunRecord, events: Iterator[Event], on_event: Callable[[Event], None]) -> RunRecord:
+def _apply(
+    record: RunRecord, events: Iterator[StepEvent], on_event: Callable[[StepEvent], None]
+) -> RunRecord:
     for event in events:
         task, kind = event.get("task", ""), event.get("event", "")
         entry = dict(record.tasks.get(task, {}))
@@ -167,7 +169,7 @@ def _apply(record: RunRecord, events: Iterator[Event], on_event: Callable[[Event
     return record
 
 
-def _exit_code(failure: Event) -> int:
+def _exit_code(failure: StepEvent) -> int:
     return int(failure.get("exit_code", 1))
 
 

@@ -17,12 +17,12 @@ from chandlery.recipe import Recipe, Value, load_recipe
 from chandlery.resources import EXPERIMENT
 from chandlery.resources.experiment import MAX_NAME_LENGTH, check_experiment
 from chandlery.resources.experiment_space import dimensions, grid_size, to_katib
+from chandlery.resources.port import Document
 from chandlery.search.presets import load_preset
 
 if TYPE_CHECKING:
     from kubeflow import katib
 
-Document = dict[str, Any]
 
 CONTAINER = "training-container"
 SEEDED = ("random", "grid", "tpe", "multivariate-tpe", "cmaes")  # the algorithms that take random_state

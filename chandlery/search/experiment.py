@@ -19,8 +19,7 @@ from chandlery.resources import EXPERIMENT, TRIAL, ResourceStore
 from chandlery.resources.experiment import EXPERIMENT_LABEL, check_experiment
 from chandlery.resources.experiment_space import dimensions
 from chandlery.resources.experiment_status import TERMINAL_TRIAL, condition, objective_value, state_of
-
-Document = dict[str, Any]
+from chandlery.resources.port import Document
 
 OWNER = "chandlery"
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import chandlery
 from chandlery.errors import InvalidDocumentError, UserError
 from chandlery.resources.experiment import check_experiment
-
-Document = dict[str, Any]
+from chandlery.resources.port import Document
 
 
 def preset_names() -> list[str]:

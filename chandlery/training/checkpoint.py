@@ -25,7 +25,7 @@ FILE = "checkpoint.npz"
 
 
 @dataclass(frozen=True)
-class State:
+class CheckpointState:
     """What it takes to go on.
 
     Attributes:
@@ -64,7 +64,7 @@ def checkpoint_folder(key: str) -> str:
     return f"{addresses.endpoints().artifacts.rstrip('/')}/checkpoints/{key}"
 
 
-def save(folder: str, state: State) -> None:
+def save(folder: str, state: CheckpointState) -> None:
     """Write the state to `folder`, complete or not at all.
 
     Raises:
@@ -92,7 +92,7 @@ def save(folder: str, state: State) -> None:
         ) from error
 
 
-def load(folder: str) -> State | None:
+def load(folder: str) -> CheckpointState | None:
     """Read the state in `folder`; None when there is none, or one that cannot be read."""
     import tensorflow as tf
 
@@ -104,7 +104,7 @@ def load(folder: str) -> State | None:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             header: dict[str, Any] = json.loads(str(archive["state"]))
-            return State(
+            return CheckpointState(
                 epoch=header["epoch"],
                 variables=_sequence(archive, "variables"),
                 optimizer=_sequence(archive, "optimizer"),

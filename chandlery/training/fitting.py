@@ -106,7 +106,7 @@ def fit(
         if checkpoint_folder:
             variables, optimizer = _arrays(model.variables), _arrays(model.optimizer.variables)
             checkpoint.save(
-                checkpoint_folder, checkpoint.State(epoch + 1, variables, optimizer, best, history)
+                checkpoint_folder, checkpoint.CheckpointState(epoch + 1, variables, optimizer, best, history)
             )
         on_epoch(figures)
     kept = _best(recipe, history) if patience else len(history) - 1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chandlery import addresses, platform
 from chandlery.data.client import close
 from chandlery.errors import ChandleryError
-from chandlery.registry.reader import Reader
+from chandlery.registry.reader import RegistryReader
 
 from .harness import cases, plain
 
@@ -61,7 +61,7 @@ def _open_data() -> None:
 
 
 def _open_reader() -> None:
-    with Reader():
+    with RegistryReader():
         pass
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 from chandlery.canary.decision.assessment import Assessment, RailEvidence, assess
 from chandlery.canary.decision.counts import Metric, Tally
 from chandlery.canary.decision.policy import ReleasePolicy
-from chandlery.canary.decision.state import CanaryState, Epoch, Look, Verdict
+from chandlery.canary.decision.state import CanaryState, Epoch, EvidencePoint, Verdict
 
 Action = Literal["wait", "shift", "finish"]
 Health = Literal["ready", "unready", "failed"]
@@ -26,7 +26,7 @@ WORDS: dict[Metric, str] = {"wrong": "wrong answers", "errors": "errors", "slow"
 
 
 @dataclass(frozen=True)
-class Decision:
+class NextAction:
     """What to do now.
 
     Attributes:
@@ -61,7 +61,7 @@ def reopened(state: CanaryState) -> CanaryState:
 
 def look(
     state: CanaryState, counters: tuple[Tally, Tally], elapsed: float, health: Health, detail: str = ""
-) -> tuple[CanaryState, Decision, Assessment]:
+) -> tuple[CanaryState, NextAction, Assessment]:
     """Take in what was counted and decide.
 
     Args:
@@ -118,24 +118,24 @@ def _count(state: CanaryState, counters: tuple[Tally, Tally], elapsed: float, he
 
 def _decide(
     state: CanaryState, evidence: Assessment, health: Health, detail: str
-) -> tuple[CanaryState, Decision]:
+) -> tuple[CanaryState, NextAction]:
     verdict, reason = _verdict(state, evidence, health, detail)
     if verdict:
-        return conclude(state, verdict, reason), Decision("finish", reason)
+        return conclude(state, verdict, reason), NextAction("finish", reason)
     policy = state.policy
     hold = _why_hold(state, evidence)
     if hold:
-        return state, Decision("wait", hold)
+        return state, NextAction("wait", hold)
     following = policy.weights[state.stage + 1]
     if following < 100:
         why = f"{state.weight} % held without alarm: {state.challenger} to {following} %"
-        return state.with_(phase="shifting", stage=state.stage + 1), Decision("shift", why)
+        return state.with_(phase="shifting", stage=state.stage + 1), NextAction("shift", why)
     if not state.proven:
-        return state, Decision(
+        return state, NextAction(
             "wait", f"at the last weight before 100 %, not proven yet on {WORDS[policy.primary]}"
         )
     reason = _promotion_reason(state, evidence)
-    return conclude(state, "promoted", reason), Decision("finish", reason)
+    return conclude(state, "promoted", reason), NextAction("finish", reason)
 
 
 def _verdict(state: CanaryState, evidence: Assessment, health: Health, detail: str) -> tuple[Verdict, str]:
@@ -173,9 +173,9 @@ def _why_hold(state: CanaryState, evidence: Assessment) -> str:
     return ""
 
 
-def _look(state: CanaryState, evidence: Assessment) -> Look:
+def _look(state: CanaryState, evidence: Assessment) -> EvidencePoint:
     champion, challenger = state.totals()
-    return Look(
+    return EvidencePoint(
         at=round(state.elapsed, 2),
         weight=state.weight,
         promote=round(evidence.log_promote, 3),

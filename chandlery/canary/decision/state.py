@@ -46,7 +46,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Look:
+class EvidencePoint:
     """The evidence at one moment, for the plot.
 
     Attributes:
@@ -100,7 +100,7 @@ class CanaryState:
     unready_since: float = -1.0
     verdict: Verdict = ""
     reason: str = ""
-    looks: tuple[Look, ...] = field(default=())
+    looks: tuple[EvidencePoint, ...] = field(default=())
     holder: str = ""
     heartbeat: float = 0.0
 
@@ -120,7 +120,7 @@ class CanaryState:
             champion, challenger = champion + epoch.champion, challenger + epoch.challenger
         return champion, challenger
 
-    def remember(self, look: Look) -> CanaryState:
+    def remember(self, look: EvidencePoint) -> CanaryState:
         """Return the state with one more look; old ones are thinned when there are many."""
         looks = (*self.looks, look)
         return self.with_(looks=looks[:-1:2] + looks[-1:] if len(looks) > MAX_LOOKS else looks)
@@ -158,5 +158,5 @@ class CanaryState:
             Epoch(e["weight"], e["opened"], Tally(**e["champion"]), Tally(**e["challenger"]))
             for e in values["epochs"]
         )
-        values["looks"] = tuple(Look(**look) for look in values["looks"])
+        values["looks"] = tuple(EvidencePoint(**look) for look in values["looks"])
         return cls(**values)

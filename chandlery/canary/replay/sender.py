@@ -51,7 +51,7 @@ TrafficLoader = Callable[[str], Traffic]  # a model version -> the rows, judged 
 
 
 @dataclass
-class Variant:
+class PredictorAnswers:
     """What came back from one predictor.
 
     Attributes:
@@ -84,7 +84,7 @@ class Replayed:
     late: int = 0
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
-    variants: dict[str, Variant] = field(default_factory=dict)
+    variants: dict[str, PredictorAnswers] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
     def quantile(self, level: float) -> float:
@@ -195,7 +195,7 @@ class Replay:
             return
         wrong = self._is_wrong(answer, self._traffic.truth[row])
         self.result.latencies.append(answer.seconds)
-        variant = self.result.variants.setdefault(answer.route or "unknown", Variant())
+        variant = self.result.variants.setdefault(answer.route or "unknown", PredictorAnswers())
         variant.answers += 1
         variant.wrong += wrong
         await self._tell(answer, wrong)

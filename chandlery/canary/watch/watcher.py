@@ -16,7 +16,7 @@ from chandlery import progress
 from chandlery.canary.decision import machine as machine
 from chandlery.canary.decision.assessment import Assessment
 from chandlery.canary.decision.counts import Tally
-from chandlery.canary.decision.machine import Decision, e_value
+from chandlery.canary.decision.machine import NextAction, e_value
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.decision.state import CanaryState
 from chandlery.canary.watch import lease
@@ -35,7 +35,7 @@ BASELINE_SECONDS = 60.0  # counters that cannot be read for so long after a shif
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Watched:
     """How a canary ended.
 
     Attributes:
@@ -87,7 +87,7 @@ class Canary:
         self._stored_at = -math.inf
         self._told_at = -math.inf
 
-    def watch(self, challenger: str) -> Outcome:
+    def watch(self, challenger: str) -> Watched:
         """Walk the challenger through the weights until there is a verdict, and carry that out.
 
         Args:
@@ -106,7 +106,7 @@ class Canary:
             self._report(
                 "canary.verdict", f"canary: nothing to do: {reason}", verdict="nothing_to_do", reason=reason
             )
-            return Outcome("nothing_to_do", reason, challenger, released=True)
+            return Watched("nothing_to_do", reason, challenger, released=True)
         state = self._store(state)
         base, began = state.elapsed, self._clock()
         while state.phase in ("shifting", "observing"):
@@ -214,7 +214,7 @@ class Canary:
         self._looked = True
         return state
 
-    def _finish(self, state: CanaryState) -> Outcome:
+    def _finish(self, state: CanaryState) -> Watched:
         released = state.verdict == "promoted"
         serving, leaving = state.challenger, state.champion
         if not released:
@@ -238,7 +238,7 @@ class Canary:
             serving=serving,
             seconds=seconds,
         )
-        return Outcome(state.verdict, state.reason, serving, released, state)
+        return Watched(state.verdict, state.reason, serving, released, state)
 
     def _refresh(self) -> bool:
         try:
@@ -278,7 +278,7 @@ class Canary:
         self._stored_at = self._clock()
         return state
 
-    def _tell(self, state: CanaryState, decision: Decision, evidence: Assessment) -> None:
+    def _tell(self, state: CanaryState, decision: NextAction, evidence: Assessment) -> None:
         # Each look at first, then ever fewer lines, down to one in ten seconds.
         quiet = min(REPORT_SECONDS, max(state.policy.look_seconds, state.elapsed / 60)) * 0.9
         if decision.action == "wait" and self._clock() - self._told_at < quiet:

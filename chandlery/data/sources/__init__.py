@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from chandlery.data.sources.source import CHUNK, Entry, Source
+from chandlery.data.sources.source import CHUNK, Source, SourceFile
 from chandlery.errors import UserError
 
-__all__ = ["CHUNK", "Entry", "Source", "open_source"]
+__all__ = ["CHUNK", "Source", "SourceFile", "open_source"]
 
 SCHEMES = ("a local path", "file://", "gs://", "s3://", "http://", "https://")
 

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from chandlery.data.sources.local import changed
-from chandlery.data.sources.source import CHUNK, Entry
+from chandlery.data.sources.source import CHUNK, SourceFile
 from chandlery.errors import ChandleryError, DataError, NotFoundError, PlatformError
 
 
@@ -34,7 +34,7 @@ class GcsSource:
                 "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS",
             ) from error
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SourceFile]:
         """Yield the objects; see `Source.entries`."""
         from google.api_core.exceptions import GoogleAPIError
 
@@ -45,7 +45,7 @@ class GcsSource:
         except OSError as error:
             raise _unreachable(self.name, error) from error
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[SourceFile]:
         found = False
         prefix = self._key
         if prefix and not prefix.endswith("/"):
@@ -61,8 +61,8 @@ class GcsSource:
         if not found:
             raise NotFoundError(f"source {self.name}: no object there", "check bucket and prefix")
 
-    def _entry(self, path: str, blob: Any) -> Entry:
-        return Entry(
+    def _entry(self, path: str, blob: Any) -> SourceFile:
+        return SourceFile(
             path,
             int(blob.size),
             str(blob.generation),

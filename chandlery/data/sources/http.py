@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from chandlery.data.sources.local import changed
-from chandlery.data.sources.source import CHUNK, Entry
+from chandlery.data.sources.source import CHUNK, SourceFile
 from chandlery.errors import DataError, NotFoundError, PlatformError, UserError
 
 if TYPE_CHECKING:
@@ -34,17 +34,17 @@ class HttpSource:
                 f"source {address}: the address names no file", "give the address of a file, not of a page"
             )
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SourceFile]:
         """Yield the file; see `Source.entries`."""
         with _answer("HEAD", self.name, {}) as head:
             if head.status_code in (403, 405, 501):  # no HEAD here: the GET will tell
-                yield Entry(self._file, -1, "", partial(self._read, ""))
+                yield SourceFile(self._file, -1, "", partial(self._read, ""))
                 return
             _check(self.name, head)
             etag = head.headers.get("etag", "")
             strong = "" if etag.startswith("W/") else etag
             size = int(head.headers.get("content-length", -1))
-        yield Entry(self._file, size, strong, partial(self._read, strong), stamp=strong)
+        yield SourceFile(self._file, size, strong, partial(self._read, strong), stamp=strong)
 
     def _read(self, etag: str) -> Iterator[bytes]:
         with _answer("GET", self.name, {"If-Match": etag} if etag else {}) as answer:

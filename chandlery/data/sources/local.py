@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from chandlery.data.sources.source import CHUNK, Entry
+from chandlery.data.sources.source import CHUNK, SourceFile
 from chandlery.errors import DataError, NotFoundError, UserError
 
 # A file that was written this short a time ago may be written again without a change of its times, whose steps are up
@@ -29,7 +29,7 @@ class LocalSource:
         self._path = path
         self.name = str(path)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SourceFile]:
         """Yield the files; see `Source.entries`."""
         if not self._path.exists():
             raise NotFoundError(f"source {self.name}: no such file or folder", "check the path")
@@ -39,7 +39,7 @@ class LocalSource:
             yield _file(self.name, self._path.name, self._path.stat)
 
 
-def _folder(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
+def _folder(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[SourceFile]:
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
     if identity in above:
@@ -60,7 +60,7 @@ def _folder(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Ite
             yield _file(item.path, prefix + item.name, item.stat)
 
 
-def _file(path: str, name: str, look: Callable[[], os.stat_result]) -> Entry:
+def _file(path: str, name: str, look: Callable[[], os.stat_result]) -> SourceFile:
     try:
         status = look()
     except OSError as error:
@@ -70,7 +70,7 @@ def _file(path: str, name: str, look: Callable[[], os.stat_result]) -> Entry:
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"source {path}: not a regular file", "remove pipes, sockets and devices")
     key = (status.st_size, status.st_mtime_ns, status.st_ino)
-    return Entry(name, status.st_size, "", partial(_read, path, key), _stamp(status))
+    return SourceFile(name, status.st_size, "", partial(_read, path, key), _stamp(status))
 
 
 def _stamp(status: os.stat_result) -> str:

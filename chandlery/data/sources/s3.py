@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from chandlery.data.sources.local import changed
-from chandlery.data.sources.source import CHUNK, Entry
+from chandlery.data.sources.source import CHUNK, SourceFile
 from chandlery.errors import ChandleryError, DataError, NotFoundError, PlatformError
 
 PAGE = 1000  # objects a listing asks for at a time; S3's own maximum
@@ -32,7 +32,7 @@ class S3Source:
         # A session of our own: boto3's default one keeps the credentials that it first saw.
         return boto3.session.Session().client("s3", config=config)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SourceFile]:
         """Yield the objects; see `Source.entries`."""
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -41,7 +41,7 @@ class S3Source:
         except (BotoCoreError, ClientError) as error:
             raise _typed(self.name, error) from error
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[SourceFile]:
         found = False
         prefix = self._key
         if prefix and not prefix.endswith("/"):
@@ -64,9 +64,9 @@ class S3Source:
         for page in pages:
             yield from page.get("Contents", ())
 
-    def _entry(self, path: str, item: dict[str, Any]) -> Entry:
+    def _entry(self, path: str, item: dict[str, Any]) -> SourceFile:
         etag = str(item.get("ETag", ""))
-        return Entry(path, int(item["Size"]), etag, partial(self._read, item["Key"], etag), stamp=etag)
+        return SourceFile(path, int(item["Size"]), etag, partial(self._read, item["Key"], etag), stamp=etag)
 
     def _read(self, key: str, etag: str) -> Iterator[bytes]:
         from botocore.exceptions import BotoCoreError, ClientError

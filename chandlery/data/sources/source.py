@@ -10,7 +10,7 @@ CHUNK = 4 * 1024 * 1024  # bytes held of a file at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SourceFile:
     """One file of a source.
 
     Attributes:
@@ -41,7 +41,7 @@ class Source(Protocol):
     def cheap_to_read(self) -> bool:
         """Reading everything once more costs little, so that content is compared before anything is uploaded."""
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SourceFile]:
         """Yield the files in byte order of their paths, listing anew at each call.
 
         Raises:

@@ -22,8 +22,7 @@ from chandlery.errors import ChandleryError, ConflictError, NotFoundError, Platf
 from chandlery.resources import EXPERIMENT, TRIAL, Kind
 from chandlery.resources.experiment import EXPERIMENT_LABEL, check_experiment, settings_of
 from chandlery.resources.experiment_status import UNAVAILABLE, objective_value
-
-Document = dict[str, Any]
+from chandlery.resources.port import Document
 
 OWNER = "katib-controller"
 KNOWN_ANNOTATION = "chandlery.io/known-trials"

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chandlery.resources.experiment_status import TERMINAL_TRIAL, is_set, objective_value, state_of
-
-Document = dict[str, Any]
+from chandlery.resources.port import Document
 
 __all__ = [
     "TERMINAL_EXPERIMENT",

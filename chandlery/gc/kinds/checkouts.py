@@ -9,22 +9,22 @@ from pathlib import Path
 from chandlery import leases
 from chandlery.data.checkouts import cache_folder
 from chandlery.gc.candidate import Candidate, newest
-from chandlery.gc.look import Look
+from chandlery.gc.survey import Survey
 
 _KEY = re.compile(r"(?P<commit>[0-9a-f]{32})(-[0-9a-f]{12})?")
 _PARTIAL = re.compile(r"\.(?P<key>[0-9a-f]{32}(-[0-9a-f]{12})?)(\.json)?\.partial-.*")
 
 
-def checkout_candidates(look: Look) -> Iterator[Candidate]:
+def checkout_candidates(survey: Survey) -> Iterator[Candidate]:
     """Yield the checkouts that were not used for long, and what killed checkouts left."""
     root = cache_folder()
-    commits = look.references.commits
+    commits = survey.references.commits
     # A repo is one folder deep, or two with its project.
     for description in sorted([*root.glob("*/*.json"), *root.glob("*/*/*.json")]):
         folder = description.with_suffix("")
         match = _KEY.fullmatch(folder.name)
         used = max(leases.last_used(folder), _modified(description))
-        if not match or not look.policy.old(used):
+        if not match or not survey.policy.old(used):
             continue
         repo = str(folder.parent.relative_to(root))
         exists = commits is None or (repo, match["commit"]) in commits
@@ -34,7 +34,7 @@ def checkout_candidates(look: Look) -> Iterator[Candidate]:
         yield Candidate("checkout", f"{repo}@{folder.name}", reason, paths, leased=folder)
     for partial in sorted([*root.glob("*/.*.partial-*"), *root.glob("*/*/.*.partial-*")]):
         match = _PARTIAL.fullmatch(partial.name)
-        if match and look.policy.old(newest(partial)):
+        if match and survey.policy.old(newest(partial)):
             name = str(partial.relative_to(root))
             yield Candidate(
                 "checkout", name, "it was never finished", (partial,), leased=partial.with_name(match["key"])

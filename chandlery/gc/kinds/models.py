@@ -7,31 +7,31 @@ from collections.abc import Iterator
 
 from chandlery import leases
 from chandlery.gc.candidate import Candidate, newest
-from chandlery.gc.look import Look
+from chandlery.gc.survey import Survey
 from chandlery.registry.download import cache_folder
 
 _PACKAGE = re.compile(r"(?P<version>\d+)-[0-9a-f]{1,16}")
 _INCOMING = re.compile(r"\.(?P<package>\d+-[0-9a-f]{1,16})\.(?!use$).+")
 
 
-def model_candidates(look: Look) -> Iterator[Candidate]:
+def model_candidates(survey: Survey) -> Iterator[Candidate]:
     """Yield the downloaded packages that nothing serves and nobody used for long."""
     root = cache_folder()
     if not root.is_dir():
         return
-    served = look.references.served()
+    served = survey.references.served()
     if served is None:
-        look.left.append("downloaded models: the custom resources do not say which are served")
+        survey.left.append("downloaded models: the custom resources do not say which are served")
         return
     for folder in sorted(root.glob("*/*")):
         model = folder.parent.name
         if match := _PACKAGE.fullmatch(folder.name):
             used = max(leases.last_used(folder), folder.stat().st_mtime)
-            if (model, match["version"]) not in served and look.policy.old(used):
+            if (model, match["version"]) not in served and survey.policy.old(used):
                 paths = (folder, leases.mark_of(folder))
                 reason = "not served and not used for so long; it can be fetched again"
                 yield Candidate("model", f"{model}/{folder.name}", reason, paths, leased=folder)
-        elif (match := _INCOMING.fullmatch(folder.name)) and look.policy.long_idle(newest(folder)):
+        elif (match := _INCOMING.fullmatch(folder.name)) and survey.policy.long_idle(newest(folder)):
             yield Candidate(
                 "model",
                 f"{model}/{folder.name}",

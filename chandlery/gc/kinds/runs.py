@@ -10,38 +10,38 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chandlery.gc.candidate import Candidate, newest
-from chandlery.gc.look import Look
+from chandlery.gc.survey import Survey
 from chandlery.runs.record import all_runs, runs_root
 
 
-def run_candidates(look: Look) -> list[Candidate]:
+def run_candidates(survey: Survey) -> list[Candidate]:
     """Return the runs that may go."""
-    folders = _folders(runs_root(look.home))
-    notes = _folders(look.artifacts / "runs") if look.artifacts else {}
+    folders = _folders(runs_root(survey.home))
+    notes = _folders(survey.artifacts / "runs") if survey.artifacts else {}
     if not folders and not notes:
         return []
-    if look.running:
-        look.left.append("runs, step outputs, cached results and checkpoints: a run is in progress")
+    if survey.running:
+        survey.left.append("runs, step outputs, cached results and checkpoints: a run is in progress")
         return []
-    named = look.references.runs()
+    named = survey.references.runs()
     if named is None:
-        look.left.append("runs: one of the systems does not say which run made what it holds")
+        survey.left.append("runs: one of the systems does not say which run made what it holds")
         return []
-    records = all_runs(look.home)
-    kept = {record.run_id for record in records[: look.policy.keep_runs]} | named
+    records = all_runs(survey.home)
+    kept = {record.run_id for record in records[: survey.policy.keep_runs]} | named
     # Notes without a run are ours only where no other home can have written them.
-    ids = folders.keys() | (notes.keys() if look.ours else set())
-    return list(_candidates(look, sorted(ids - kept), folders, notes))
+    ids = folders.keys() | (notes.keys() if survey.ours else set())
+    return list(_candidates(survey, sorted(ids - kept), folders, notes))
 
 
 def _candidates(
-    look: Look, ids: list[str], folders: dict[str, Path], notes: dict[str, Path]
+    survey: Survey, ids: list[str], folders: dict[str, Path], notes: dict[str, Path]
 ) -> Iterator[Candidate]:
     for run_id in ids:
         # The record goes last: while it is there, a run that is half gone is found again.
         paths = tuple(found[run_id] for found in (notes, folders) if run_id in found)
         used = max(newest(path) for path in paths)
-        if look.policy.old(used):
+        if survey.policy.old(used):
             yield Candidate("run", run_id, "it ended, and nothing names it as its origin", paths)
 
 

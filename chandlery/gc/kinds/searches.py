@@ -8,23 +8,23 @@ from pathlib import Path
 
 from chandlery.files import is_locked
 from chandlery.gc.candidate import Candidate, newest
-from chandlery.gc.look import Look
 from chandlery.gc.references import read_json
+from chandlery.gc.survey import Survey
 
 
-def trial_candidates(look: Look) -> Iterator[Candidate]:
+def trial_candidates(survey: Survey) -> Iterator[Candidate]:
     """Yield the folders of trials that were deleted; a trial that still runs holds the lock in its folder."""
-    folders = sorted((look.home / "experiments").glob("*/*/*/"))
+    folders = sorted((survey.home / "experiments").glob("*/*/*/"))
     if not folders:
         return
-    if look.references.trials is None:
-        look.left.append("files of trials: the custom resources do not say which trials there are")
+    if survey.references.trials is None:
+        survey.left.append("files of trials: the custom resources do not say which trials there are")
         return
-    alive = {trial["metadata"]["uid"] for trial in look.references.trials}
+    alive = {trial["metadata"]["uid"] for trial in survey.references.trials}
     for folder in folders:
         uid = _uid(folder)
-        if uid not in alive and look.policy.long_idle(newest(folder)) and not is_locked(folder / "lock"):
-            name = str(folder.relative_to(look.home / "experiments"))
+        if uid not in alive and survey.policy.long_idle(newest(folder)) and not is_locked(folder / "lock"):
+            name = str(folder.relative_to(survey.home / "experiments"))
             yield Candidate(
                 "trial",
                 name,

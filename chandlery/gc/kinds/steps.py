@@ -14,70 +14,70 @@ from pathlib import Path
 from typing import Any
 
 from chandlery.gc.candidate import Candidate, newest
-from chandlery.gc.look import Look
 from chandlery.gc.references import read_json, texts
+from chandlery.gc.survey import Survey
 from chandlery.runs.record import runs_root
 
 _OTHERS = ("models", "sources")  # folders beside those of the code's digests
 _MARK = "__kfp_artifact__"  # kfp.local's mark of an artifact among the outputs of an entry
 
 
-def step_candidates(look: Look, gone: Iterable[Candidate]) -> list[Candidate]:
+def step_candidates(survey: Survey, gone: Iterable[Candidate]) -> list[Candidate]:
     """Return the entries and outputs that may go.
 
     Args:
-        look: the look at the home.
+        survey: the survey of the home.
         gone: the runs that go.
     """
-    if look.running:
+    if survey.running:
         return []
-    entries, named = _entries(look)
-    outputs = list(_outputs(look, named, {path for run in gone for path in run.paths}))
+    entries, named = _entries(survey)
+    outputs = list(_outputs(survey, named, {path for run in gone for path in run.paths}))
     return [*entries, *outputs]
 
 
-def _entries(look: Look) -> tuple[list[Candidate], list[str]]:
+def _entries(survey: Survey) -> tuple[list[Candidate], list[str]]:
     """Return the entries that may go, and every text in those that stay."""
     found: list[Candidate] = []
     named: list[str] = []
-    for path in sorted((look.home / "cache").glob("*/*")):
+    for path in sorted((survey.home / "cache").glob("*/*")):
         if path.parent.name in _OTHERS or not path.is_file():
             continue
         name = f"{path.parent.name}/{path.name}"
         used, document = _read(path)
         if path.suffix != ".json":
-            if look.policy.old(used):
+            if survey.policy.old(used):
                 found.append(Candidate("cache", name, "it was never finished", (path,)))
         elif not isinstance(document, dict) or not _whole(document):
             found.append(Candidate("cache", name, "what it promises is not there any more", (path,)))
-        elif look.policy.old(used):
+        elif survey.policy.old(used):
             found.append(Candidate("cache", name, "it was not used for so long", (path,)))
         else:
             named.extend(texts(document))
     return found, named
 
 
-def _outputs(look: Look, named: list[str], gone: set[Path]) -> Iterator[Candidate]:
-    root = look.home / "artifacts" / "kfp"
+def _outputs(survey: Survey, named: list[str], gone: set[Path]) -> Iterator[Candidate]:
+    root = survey.home / "artifacts" / "kfp"
     if not root.is_dir():
         return
-    mentions = look.references.mentions()
+    mentions = survey.references.mentions()
     if mentions is None:
-        look.left.append("step outputs: the custom resources do not say which of them they use")
+        survey.left.append("step outputs: the custom resources do not say which of them they use")
         return
     kept = {
         name
-        for text in (*named, *mentions, *_of_runs(look, gone))
+        for text in (*named, *mentions, *_of_runs(survey, gone))
         for part in text.split(f"{root}/")[1:]
         if (name := part.partition("/")[0])
     }
     for path in sorted(root.iterdir()):
-        if path.name not in kept and path.is_dir() and look.policy.old(newest(path)):
+        if path.name not in kept and path.is_dir() and survey.policy.old(newest(path)):
             yield Candidate("outputs", path.name, "no run, cached result or deployment names them", (path,))
 
 
-def _of_runs(look: Look, gone: set[Path]) -> Iterator[str]:
-    roots = [runs_root(look.home), *([look.artifacts / "runs"] if look.artifacts else [])]
+def _of_runs(survey: Survey, gone: set[Path]) -> Iterator[str]:
+    roots = [runs_root(survey.home), *([survey.artifacts / "runs"] if survey.artifacts else [])]
     for root in roots:
         for path in root.glob("*/*.json"):
             if path.parent not in gone:

@@ -15,7 +15,7 @@ import pytest
 
 from chandlery import catalog, processes
 from chandlery.errors import ConflictError
-from chandlery.runs.launch import Outcome, launch
+from chandlery.runs.launch import Launched, launch
 from chandlery.runs.record import all_runs
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "marks"
 
 
-def go(package: Path, marks: Path, **arguments: Any) -> Outcome:
+def go(package: Path, marks: Path, **arguments: Any) -> Launched:
     return launch(NAME, package, {"marks": str(marks), **arguments})
 
 

@@ -15,7 +15,7 @@ from pachyderm_sdk.api import pfs
 
 from chandlery import data
 from chandlery.data import checkouts
-from chandlery.data.tar import Reader
+from chandlery.data.tar import TarReader
 from chandlery.errors import DataError, NotFoundError
 from tests.unit.data.conftest import contents
 
@@ -87,7 +87,7 @@ def test_a_stream_that_breaks_off_leaves_nothing(
     made: data.Committed, home: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(checkouts, "Reader", lambda messages: Reader([b"".join(messages)[:700]]))
+        patched.setattr(checkouts, "TarReader", lambda messages: TarReader([b"".join(messages)[:700]]))
         with pytest.raises(DataError):
             data.checkout("digits", "master")
     root = home / "artifacts" / "checkouts" / "digits"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chandlery.data.tar import Reader
+from chandlery.data.tar import TarReader
 
 NAMES = st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1, max_size=70)
 FILES = st.dictionaries(
@@ -42,7 +42,7 @@ def cut(data: bytes, every: int) -> Iterator[bytes]:
 
 
 def read(messages: Iterator[bytes]) -> dict[str, bytes]:
-    reader = Reader(messages)
+    reader = TarReader(messages)
     found = {}
     for name, size in reader.files():
         found[name] = b"".join(reader.content())
@@ -86,7 +86,7 @@ def test_a_stream_is_read_to_its_end_which_may_be_an_error() -> None:
 
 
 def test_content_may_be_left() -> None:
-    reader = Reader(cut(archive({"a": b"1" * 700, "b": b"2"}, tarfile.USTAR_FORMAT), 64))
+    reader = TarReader(cut(archive({"a": b"1" * 700, "b": b"2"}, tarfile.USTAR_FORMAT), 64))
     assert list(reader.files()) == [("a", 700), ("b", 1)]
 
 
@@ -94,4 +94,4 @@ def test_a_size_beyond_eight_gibibytes() -> None:
     for format_ in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
         info = tarfile.TarInfo("large")
         info.size = 1 << 40
-        assert next(Reader([info.tobuf(format_)]).files()) == ("large", 1 << 40)
+        assert next(TarReader([info.tobuf(format_)]).files()) == ("large", 1 << 40)

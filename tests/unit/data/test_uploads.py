@@ -232,7 +232,7 @@ def test_names_that_even_encoded_cannot_be_restored_are_refused(
         name, cheap_to_read = "odd", False
 
         def entries(self) -> Any:
-            yield uploads.Entry("a/../b", 1, "v", lambda: iter([b"x"]))
+            yield uploads.SourceFile("a/../b", 1, "v", lambda: iter([b"x"]))
 
     monkeypatch.setattr(uploads, "open_source", lambda _: Odd())
     with pytest.raises(UserError, match="cannot be stored"):

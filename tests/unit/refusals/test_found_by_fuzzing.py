@@ -22,7 +22,7 @@ from chandlery.errors import InvalidDocumentError, RecipeError, RegistryError, U
 from chandlery.inference.refusal import Refused
 from chandlery.inference.seldon_v1 import read_message
 from chandlery.recipe import Column, check_rows, load_recipe
-from chandlery.registry.reader import Reader
+from chandlery.registry.reader import RegistryReader
 from chandlery.registry.versions import parse as parse_model
 from chandlery.resources.document import prepared
 from chandlery.resources.experiment import check_experiment
@@ -165,7 +165,7 @@ def test_data_addresses_that_are_none(address: str, monkeypatch: pytest.MonkeyPa
 def test_mlflow_addresses_that_are_none(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with pytest.raises(RegistryError, match="not an address"):
-        Reader()
+        RegistryReader()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from chandlery.errors import RegistryError
 from chandlery.registry import client
-from chandlery.registry.reader import Reader
+from chandlery.registry.reader import RegistryReader
 from chandlery.registry.versions import aliased, find
 
 Answer = tuple[int, Any]
@@ -130,7 +130,7 @@ def test_credentials_come_from_mlflows_own_variables(script: Script, monkeypatch
 def test_a_missing_artifact_is_refused(script: Script) -> None:
     script([(404, "no such file")])
     with (
-        Reader() as reader,
+        RegistryReader() as reader,
         pytest.raises(RegistryError, match=r"model\.keras"),
         reader.open_artifact("model.keras"),
     ):

@@ -27,7 +27,7 @@ def observing(policy: ReleasePolicy = POLICY, **changes: object) -> CanaryState:
 
 def look(
     state: CanaryState, champion: Tally, challenger: Tally, elapsed: float = 1.0, health: str = "ready"
-) -> tuple[CanaryState, machine.Decision]:
+) -> tuple[CanaryState, machine.NextAction]:
     state, found, _ = machine.look(state, (champion, challenger), elapsed, health, "the last line")  # type: ignore[arg-type]
     return state, found
 

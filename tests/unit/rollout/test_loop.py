@@ -9,7 +9,7 @@ from fakes import FakeSide, Killed, Rates, Waits
 
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.watch import lease
-from chandlery.canary.watch.watcher import Canary, Outcome
+from chandlery.canary.watch.watcher import Canary, Watched
 from chandlery.errors import ChandleryError, ConflictError, NotFoundError, PlatformError, UserError
 
 POLICY = ReleasePolicy(deadline_seconds=120.0)
@@ -32,7 +32,7 @@ def canary(world: FakeSide, policy: ReleasePolicy = POLICY, run: str = "run-1", 
     )  # type: ignore[arg-type]
 
 
-def watch(world: FakeSide, policy: ReleasePolicy = POLICY, run: str = "run-1") -> Outcome:
+def watch(world: FakeSide, policy: ReleasePolicy = POLICY, run: str = "run-1") -> Watched:
     return canary(world, policy, run).watch("v2")
 
 

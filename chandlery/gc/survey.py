@@ -12,8 +12,8 @@ from chandlery.gc.references import References
 
 
 @dataclass
-class Look:
-    """One look at a home.
+class Survey:
+    """A survey of a home.
 
     Attributes:
         home: the home folder.
