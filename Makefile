@@ -41,10 +41,10 @@ test-fast: $(SETUP) ## Tests that start no server and import no TensorFlow
 
 contract: $(SETUP) ## Embedded and real systems side by side, behaviour by behaviour
 	$(RUN) pytest -n 2 --dist loadfile -q --contract-table tests/contract/data tests/contract/search \
-	  tests/contract/resources tests/contract/registry tests/contract/serving
+	  tests/contract/resources tests/contract/registry tests/contract/deployments
 
 load: $(SETUP) ## 1,000 weight changes, 20 rolling updates, 20 rollbacks under load: nothing fails
-	CHANDLERY_TEST_LOAD=1000/20/20 $(RUN) pytest -s tests/contract/serving/test_load.py
+	CHANDLERY_TEST_LOAD=1000/20/20 $(RUN) pytest -s tests/contract/deployments/test_load.py
 
 chaos: $(SETUP) ## Kill, fill and cut a laptop platform at random moments: ROUNDS=200 SEED=20261124
 	$(RUN) python -m tests.chaos --rounds $(ROUNDS) --seed $(SEED) --only "$(ONLY)"

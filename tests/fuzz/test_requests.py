@@ -19,7 +19,7 @@ from chandlery.inference.app import create_app
 
 from .harness import JUNK, cases, nearly
 
-SUITE = Path(__file__).parents[1] / "unit" / "server" / "conftest.py"
+SUITE = Path(__file__).parents[1] / "unit" / "inference" / "conftest.py"
 
 PREDICTIONS = [
     {"data": {"names": ["airport", "hour", "wind"], "ndarray": [["HAM", 3, 1.5], ["LEJ", 4, None]]}},

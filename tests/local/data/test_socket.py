@@ -16,7 +16,7 @@ import pytest
 from chandlery import data
 from chandlery.data import checkouts, uploads
 from chandlery.data import client as clients
-from chandlery.data.sources import Entry
+from chandlery.data.sources import SourceFile
 from chandlery.errors import DataError, DeadlineError, PlatformError
 
 pytestmark = pytest.mark.slow
@@ -75,12 +75,12 @@ def test_an_error_of_the_source_is_told_as_it_is(
     class Breaking:
         name, cheap_to_read = "breaking", False
 
-        def entries(self) -> Iterator[Entry]:
+        def entries(self) -> Iterator[SourceFile]:
             def read() -> Iterator[bytes]:
                 yield b"some"
                 raise DataError("the disk of the source fell off")
 
-            yield Entry("f", -1, "", read)
+            yield SourceFile("f", -1, "", read)
 
     monkeypatch.setattr(uploads, "open_source", lambda _: Breaking())
     with pytest.raises(DataError, match="fell off"):

@@ -5,12 +5,12 @@ import math
 import time
 
 import pytest
-from fakes import FakeSide, Killed, Rates, Waits
 
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.watch import lease
 from chandlery.canary.watch.watcher import Canary, Watched
 from chandlery.errors import ChandleryError, ConflictError, NotFoundError, PlatformError, UserError
+from tests.unit.canary.fakes import FakeSide, Killed, Rates, Waits
 
 POLICY = ReleasePolicy(deadline_seconds=120.0)
 BETTER = {"v1": Rates(wrong=0.09), "v2": Rates(wrong=0.03)}

@@ -16,7 +16,7 @@ from chandlery.model import read_manifest
 from chandlery.steps.training import compare_models, evaluate_model, train_model
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 DIGITS, DEPARTURES = (
     f"{ROOT}/examples/{name}/recipe.py:{cls}"
     for name, cls in (("digits", "Digits"), ("departures", "Departures"))

@@ -16,7 +16,7 @@ from chandlery.training.dataset import read_rows
 from chandlery.training.fitting import Fit, fit
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = {"digits": "Digits", "departures": "Departures"}
 
 

@@ -29,7 +29,7 @@ from chandlery.resources.experiment import check_experiment
 from chandlery.resources.experiment_space import dimensions
 from chandlery.resources.seldon_deployment import check_document
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def changed(file: str, path: tuple[Any, ...], value: object) -> Any:

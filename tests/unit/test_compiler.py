@@ -13,7 +13,7 @@ import pytest
 from chandlery import catalog, compiler
 from chandlery.errors import NotFoundError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 TEXT = f"    container:\n      image: {catalog.IMAGE}\n"
 
 

@@ -80,7 +80,7 @@ class System:
 
 @contextmanager
 def cluster() -> Iterator[System]:
-    """The cluster that the environment names; see `tests/contract/serving/README.md`."""
+    """The cluster that the environment names; see `tests/contract/deployments/README.md`."""
     from chandlery.resources.kubernetes import KubernetesStore
 
     needed = {
