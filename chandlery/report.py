@@ -51,6 +51,11 @@ footer { color: #56626e; font-size: 13px; }
 code { font-size: 13px; }
 """
 
+VerdictKind = Literal["good", "bad", "neutral"]
+
+# The frame of a page ends and begins again at these marks; a run's report takes what is between them.
+_BEGIN, _END = "<!-- sections -->", "<!-- end of sections -->"
+
 
 class Report:
     """Builds a page section by section; every text given is escaped."""
@@ -61,7 +66,7 @@ class Report:
         self._subtitle = subtitle
         self._body: list[str] = []
 
-    def verdict(self, text: str, kind: Literal["good", "bad", "neutral"]) -> Report:
+    def verdict(self, text: str, kind: VerdictKind) -> Report:
         """Add a highlighted statement: what was decided and why."""
         self._body.append(f'<section class="verdict {kind}">{escape(text)}</section>')
         return self
@@ -129,7 +134,7 @@ class Report:
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{escape(self._title)}</title><style>{STYLE}</style></head><body><main>"
-            f"<header><h1>{escape(self._title)}</h1>{subtitle}</header>{''.join(self._body)}</main></body></html>\n"
+            f"<header><h1>{escape(self._title)}</h1>{subtitle}</header>{_BEGIN}{''.join(self._body)}{_END}</main></body></html>\n"
         )
 
     def write(self, path: str | Path) -> None:
@@ -166,6 +171,11 @@ def svg(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return re.sub(r"^.*?(?=<svg)", "", text, count=1, flags=re.DOTALL)
+
+
+def sections_of(page: str) -> str:
+    """Return the sections of a page that `Report.html` made, without its frame; empty for another page."""
+    return page.partition(_BEGIN)[2].rpartition(_END)[0]
 
 
 def show(value: object) -> str:

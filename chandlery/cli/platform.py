@@ -133,6 +133,7 @@ def _deployment(document: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _experiment(document: dict[str, Any]) -> tuple[str, str, str]:
-    found = document.get("status", {})
-    true = [c["type"] for c in found.get("conditions", []) if c.get("status") == "True"]
-    return document["metadata"]["name"], true[-1] if true else "Created", str(found.get("trials", 0))
+    from chandlery.resources.experiment_status import last_condition
+
+    trials = document.get("status", {}).get("trials", 0)
+    return document["metadata"]["name"], last_condition(document) or "Created", str(trials)

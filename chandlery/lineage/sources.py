@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from chandlery import provenance
@@ -16,6 +15,7 @@ from chandlery.lineage.requests import LoggedRequest, find_request
 from chandlery.platform import open_resources
 from chandlery.provenance import Provenance
 from chandlery.resources.experiment import EXPERIMENT_LABEL
+from chandlery.resources.experiment_status import last_condition, objective_value
 from chandlery.resources.port import EXPERIMENT, SELDON_DEPLOYMENT, TRIAL, Document
 
 COMMIT = re.compile(r"[0-9a-f]{32}")
@@ -124,31 +124,25 @@ class Sources:
         return self._once(f"runs in {self._endpoints.home / 'runs'}", self._runs)
 
     def _runs(self) -> list[LocalRun]:
-        found = []
-        for path in sorted((self._endpoints.home / "runs").glob("*/run.json")):
-            document = _json(path)
-            if document is not None:
-                found.append(
-                    LocalRun(
-                        run_id=str(document.get("run_id", path.parent.name)),
-                        pipeline=str(document.get("pipeline", "")),
-                        state=str(document.get("state", "")),
-                        started=float(document.get("started") or 0),
-                        commit=self._commit_of(path.parent.name),
-                    )
-                )
-        return found
+        from chandlery.runs.record import all_runs
+
+        return [
+            LocalRun(
+                run_id=record.run_id,
+                pipeline=record.pipeline,
+                state=record.state,
+                started=record.started,
+                commit=self._commit_of(record.run_id),
+            )
+            for record in reversed(all_runs(self._endpoints.home))
+        ]
 
     def _commit_of(self, run_id: str) -> str:
+        from chandlery.runs import read_notes
+
         if "://" in self._endpoints.artifacts:
             return ""
-        notes = (Path(self._endpoints.artifacts) / "runs" / run_id).glob("*.json")
-        for path in sorted(notes):
-            note = _json(path) or {}
-            commit = (note.get("values") or {}).get("commit", "")
-            if commit:
-                return str(commit)
-        return ""
+        return next((note.facts.commit for note in read_notes(run_id) if note.facts.commit), "")
 
     # Searches and deployments
 
@@ -217,7 +211,7 @@ class Sources:
         except NotFoundError:
             found = otherwise
         except ChandleryError as error:
-            where, found = f"{where} (in vain: {error.message})", otherwise
+            where, found = f"{where} (not readable: {error.message})", otherwise
         if where not in self.searched:
             self.searched.append(where)
         return found
@@ -244,27 +238,21 @@ def _message(description: str) -> str:
 def _search(document: Document, trials: list[Document]) -> Search:
     metadata, status = document["metadata"], document.get("status") or {}
     own = [t for t in trials if (t["metadata"].get("labels") or {}).get(EXPERIMENT_LABEL) == metadata["name"]]
-    metric = document.get("spec", {}).get("objective", {}).get("objectiveMetricName", "")
+    objective = document.get("spec", {}).get("objective", {})
     return Search(
         name=metadata["name"],
         record=provenance.read(metadata.get("annotations") or {}),
-        state=_condition(status),
+        state=last_condition(document),
         best=str((status.get("currentOptimalTrial") or {}).get("bestTrialName", "")),
-        trials=tuple((t["metadata"]["name"], _objective(t, metric), _parameters(t)) for t in own),
+        trials=tuple((t["metadata"]["name"], _objective(t, objective), _parameters(t)) for t in own),
     )
 
 
-def _condition(status: Document) -> str:
-    true = [c for c in status.get("conditions") or () if c.get("status") == "True"]
-    return str(true[-1]["type"]) if true else ""
-
-
-def _objective(trial: Document, metric: str) -> str:
-    observation = (trial.get("status") or {}).get("observation") or {}
-    for entry in observation.get("metrics") or ():
-        if entry.get("name") == metric:
-            return f"{metric} {entry.get('latest') or entry.get('max', '')}"
-    return ""
+def _objective(trial: Document, objective: Mapping[str, Any]) -> str:
+    if not objective:
+        return ""
+    value = objective_value((trial.get("status") or {}).get("observation"), objective)
+    return "" if value is None else f"{objective['objectiveMetricName']} {value:g}"
 
 
 def _parameters(trial: Document) -> str:
@@ -300,11 +288,3 @@ def _model(uri: str, otherwise: str) -> str:
     # models:/name/12 says it exactly; the name in the document may have been made fit for Kubernetes.
     match = re.fullmatch(r"models:/([^/]+)/\d+", uri)
     return match[1] if match else otherwise
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None

@@ -19,6 +19,12 @@ def condition(document: Mapping[str, Any], type_: str) -> dict[str, str]:
     return {}
 
 
+def last_condition(document: Mapping[str, Any]) -> str:
+    """Return the type of the last condition that is True: the state of an Experiment; empty when there is none."""
+    conditions = (document.get("status") or {}).get("conditions") or ()
+    return next((str(one["type"]) for one in reversed(conditions) if one.get("status") == "True"), "")
+
+
 def is_set(document: Mapping[str, Any], *types: str) -> bool:
     """Tell whether one of the conditions is True."""
     return any(condition(document, type_) for type_ in types)

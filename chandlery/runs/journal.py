@@ -13,12 +13,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from chandlery.addresses import endpoints
 from chandlery.errors import UserError
 from chandlery.files import write_text
 from chandlery.provenance import RUN_VARIABLE, TASK_VARIABLE
+from chandlery.runs.facts import RunFacts
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Note:
     Attributes:
         task: task name.
         time: when it was written, seconds since the epoch.
-        values: what the step found, by name.
+        facts: what the step found.
         reports: HTML pages by title, paths.
     """
 
     task: str
     time: float
-    values: dict[str, Any] = field(default_factory=dict)
+    facts: RunFacts = field(default_factory=RunFacts)
     reports: dict[str, str] = field(default_factory=dict)
 
 
@@ -53,13 +53,11 @@ def run_folder(run_id: str) -> Path:
     return Path(root) / "runs" / run_id
 
 
-def note(
-    values: Mapping[str, Any], reports: Mapping[str, str | Path] | None = None, *, task: str = ""
-) -> None:
+def note(facts: RunFacts, reports: Mapping[str, str | Path] | None = None, *, task: str = "") -> None:
     """Write the note of the running step; outside a run (no `CHANDLERY_RUN_ID`) nothing happens.
 
     Args:
-        values: JSON-able facts by name.
+        facts: what the step found.
         reports: HTML pages by title; they are copied.
         task: task name; default: `CHANDLERY_TASK`.
     """
@@ -76,15 +74,27 @@ def note(
         shutil.copyfile(path, partial)
         os.replace(partial, copy)
         copies[title] = str(copy)
-    document = {"task": task, "time": time.time(), "values": dict(values), "reports": copies}
+    document = {"task": task, "time": time.time(), "values": facts.known(), "reports": copies}
     write_text(folder / f"{task}.json", json.dumps(document, indent=2, default=str))
 
 
 def read_notes(run_id: str) -> list[Note]:
-    """Return the notes of a run in the order in which they were written; none for an unknown run."""
-    notes = []
-    for path in sorted(run_folder(run_id).glob("*.json")):
+    """Return the notes of a run in the order in which they were written; none for an unknown run.
+
+    A file that is not a note is left out.
+    """
+    found = [_read(path) for path in sorted(run_folder(run_id).glob("*.json"))]
+    return sorted((note for note in found if note is not None), key=lambda note: note.time)
+
+
+def _read(path: Path) -> Note | None:
+    try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        if "task" in document:
-            notes.append(Note(**document))
-    return sorted(notes, key=lambda found: found.time)
+        return Note(
+            task=str(document["task"]),
+            time=float(document["time"]),
+            facts=RunFacts.of(document["values"]),
+            reports=document["reports"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
-from typing import Any
 
 from chandlery.files import write_json, write_text
-from chandlery.report import Report, show
+from chandlery.report import Report, VerdictKind, sections_of, show
+from chandlery.runs.facts import RunFacts
 from chandlery.runs.journal import Note, read_notes, run_folder
 
 SUMMARY = "summary.json.txt"  # not *.json: that is what notes are
@@ -54,8 +54,8 @@ def write_summary(pipeline: str, model_name: str, state: str, run_id: str) -> st
     folder = run_folder(run_id)
     path = folder / "report.html"
     write_text(path, page)
-    curl = _merged(notes).get("curl", "")
-    summary = Summary(run_id, pipeline, model_name, state, facts(notes), str(path), curl)
+    found = RunFacts.merged(note.facts for note in notes)
+    summary = Summary(run_id, pipeline, model_name, state, facts(found), str(path), found.curl or "")
     write_json(folder / SUMMARY, summary.__dict__)
     return page
 
@@ -69,70 +69,60 @@ def read_summary(run_id: str) -> Summary | None:
     return Summary(**document)
 
 
-def facts(notes: list[Note]) -> dict[str, str]:
-    """Return what a reader wants to know first, from the notes of a run."""
-    values = _merged(notes)
+def facts(found: RunFacts) -> dict[str, str]:
+    """Return what a reader wants to know first of a run: name to text, in order."""
     lines: dict[str, str] = {}
-    if values.get("commit"):
-        lines["data commit"] = str(values["commit"])
-    if values.get("best_parameters"):
-        lines["best hyperparameters"] = ", ".join(
-            f"{k}={show(v)}" for k, v in values["best_parameters"].items()
-        )
-    metric = values.get("metric", "score")
-    if values.get("champion_version"):
+    if found.commit:
+        lines["data commit"] = found.commit
+    if found.best_parameters:
+        lines["best hyperparameters"] = ", ".join(f"{k}={show(v)}" for k, v in found.best_parameters.items())
+    metric = found.metric or "score"
+    if found.champion_version:
         lines[f"{metric} of the champion"] = (
-            f"{show(values['champion_score'])} (version {values['champion_version']})"
+            f"{show(found.champion_score)} (version {found.champion_version})"
         )
-    if "challenger_score" in values:
-        lines[f"{metric} of the new model"] = show(values["challenger_score"])
-    if values.get("decision"):
-        lines["comparison"] = f"{values['decision']}: {values.get('reason', '')}"
-    if values.get("verdict"):
-        lines["canary verdict"] = str(values["verdict"])
-        lines["evidence"] = str(values.get("verdict_reason", ""))
-    if values.get("model_version"):
-        lines["model version"] = str(values["model_version"])
-    if values.get("serving_version"):
-        lines["serving now"] = f"version {values['serving_version']}"
-    if values.get("endpoint"):
-        lines["endpoint"] = str(values["endpoint"])
+    if found.challenger_score is not None:
+        lines[f"{metric} of the new model"] = show(found.challenger_score)
+    if found.decision:
+        lines["comparison"] = f"{found.decision}: {found.reason or ''}"
+    if found.verdict:
+        lines["canary verdict"] = found.verdict
+        lines["evidence"] = found.verdict_reason or ""
+    if found.model_version:
+        lines["model version"] = found.model_version
+    if found.serving_version:
+        lines["serving now"] = f"version {found.serving_version}"
+    if found.endpoint:
+        lines["endpoint"] = found.endpoint
     return lines
+
+
+_COLOURS: dict[str, VerdictKind] = {"promoted": "good", "rolled_back": "bad"}
 
 
 def render(pipeline: str, model_name: str, state: str, run_id: str, notes: list[Note]) -> str:
     """Return the HTML report of a run."""
-    values = _merged(notes)
+    found = RunFacts.merged(note.facts for note in notes)
     page = Report(f"{pipeline}: {model_name}", f"run {run_id or '(no id)'}, {state.lower()}")
-    verdict = values.get("verdict", "")
     if state != "SUCCEEDED":
         page.verdict("The run failed; the notes below are of the steps that finished.", "bad")
-    elif verdict:
-        kind = {"promoted": "good", "rolled_back": "bad"}.get(str(verdict), "neutral")
-        page.verdict(f"{str(verdict).replace('_', ' ')}: {values.get('verdict_reason', '')}", kind)  # type: ignore[arg-type]
-    elif values.get("decision"):
-        page.verdict(f"{values['decision']}: {values.get('reason', '')}", "neutral")
-    page.facts("In short", facts(notes))
-    if values.get("curl"):
-        page.code("Call it", str(values["curl"]))
-    for found in notes:
-        for title, path in found.reports.items():
-            page.embed(title, _body(Path(path)))
+    elif found.verdict:
+        text = f"{found.verdict.replace('_', ' ')}: {found.verdict_reason or ''}"
+        page.verdict(text, _COLOURS.get(found.verdict, "neutral"))
+    elif found.decision:
+        page.verdict(f"{found.decision}: {found.reason or ''}", "neutral")
+    page.facts("In short", facts(found))
+    if found.curl:
+        page.code("Call it", found.curl)
+    for note in notes:
+        for title, path in note.reports.items():
+            page.embed(title, _sections(Path(path)))
     return page.html()
 
 
-def _merged(notes: list[Note]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for found in notes:
-        merged.update(found.values)
-    return merged
-
-
-def _body(path: Path) -> str:
-    """Return the sections of a report page of ours, without its frame."""
+def _sections(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        page = path.read_text(encoding="utf-8")
     except OSError:
         return "<p>(this report is no longer there)</p>"
-    match = re.search(r"</header>(.*)</main>", text, flags=re.DOTALL)
-    return match[1] if match else f"<pre>{path}</pre>"
+    return sections_of(page) or f"<pre>{escape(str(path))}</pre>"

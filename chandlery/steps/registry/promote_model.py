@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from chandlery.registry.aliases import promote
-from chandlery.runs import note
 from chandlery.steps.artifacts import yes
 
 
@@ -21,5 +20,4 @@ class AliasOutputs(NamedTuple):
 def promote_model(model_name: str, version: str, reason: str) -> AliasOutputs:
     """Make a version champion; see `chandlery.registry.aliases.promote`."""
     done = promote(model_name, version, reason)
-    note({"champion_now": done.version, "champion_before": done.previous})
     return AliasOutputs(done.version, done.previous, yes(done.changed), done.reason)

@@ -11,7 +11,7 @@ from chandlery.errors import UserError
 from chandlery.registry.register import register
 from chandlery.registry.submission import About, submission
 from chandlery.registry.versions import SEED_TAG
-from chandlery.runs import note
+from chandlery.runs import RunFacts, note
 from chandlery.steps.artifacts import Artifact, yes
 
 __all__ = ["About", "register_model"]
@@ -63,7 +63,7 @@ def register_model(
         ],
     )
     done = register(given)
-    note({"model_name": model_name, "model_version": done.version, "created": done.created})
+    note(RunFacts(model_version=done.version))
     return RegisterOutputs(done.version, f"models:/{model_name}/{done.version}", yes(done.created))
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from chandlery.runs.journal import note
+from chandlery.runs import RunFacts, note
+
+__all__ = ["RunFacts", "record_run"]
 
 
-def record_run(values: Mapping[str, Any], reports: Mapping[str, str]) -> str:
-    """Note what the pure steps of this run found and return the decision; see the component."""
-    note(values, reports)
-    return str(values["decision"])
+def record_run(facts: RunFacts, reports: Mapping[str, str]) -> str:
+    """Write what the pure steps of this run found into its record, and return the decision.
+
+    Args:
+        facts: what they found; its decision is set.
+        reports: paths of their HTML reports, by title.
+    """
+    note(facts, reports)
+    return str(facts.decision)

@@ -11,7 +11,7 @@ from chandlery.deployments.deploy import Request, deploy
 from chandlery.deployments.sample import sample_request
 from chandlery.deployments.spec import node_name
 from chandlery.registry import download
-from chandlery.runs import note
+from chandlery.runs import RunFacts, note
 from chandlery.steps.artifacts import Artifact, write_document, yes
 
 
@@ -35,14 +35,7 @@ def deploy_model(
     )
     done = deploy(request)
     write_document(document, done.document)
-    note(
-        {
-            "endpoint": done.endpoint,
-            "deployment": request.name,
-            "deployment_reason": done.reason,
-            "curl": _curl(request, done.version),
-        }
-    )
+    note(RunFacts(endpoint=done.endpoint, deployment=request.name, curl=_curl(request, done.version)))
     return DeployOutputs(done.endpoint, done.strategy, yes(done.changed), done.reason)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from chandlery.canary.parameters import CanaryParameters
-from chandlery.runs import note
+from chandlery.runs import RunFacts, note
 from chandlery.steps.artifacts import Artifact, publish, yes
 
 __all__ = ["CanaryParameters", "run_canary"]
@@ -37,13 +37,11 @@ def run_canary(parameters: CanaryParameters, report: Artifact, evidence: Artifac
         partial(load_traffic, parameters.traffic_repo, parameters.traffic_ref, parameters.model_name),
     )
     publish(report, evidence, released.page, released.metrics, released.provenance)
-    note(
-        {
-            "verdict": released.verdict,
-            "verdict_reason": released.reason,
-            "serving_version": released.serving_version,
-            "deployment": released.deployment,
-        },
-        {"Canary": report.path},
+    facts = RunFacts(
+        verdict=released.verdict,
+        verdict_reason=released.reason,
+        serving_version=released.serving_version,
+        deployment=released.deployment,
     )
+    note(facts, {"Canary": report.path})
     return CanaryOutputs(released.verdict, released.reason, yes(released.released), released.serving_version)

@@ -41,24 +41,23 @@ def record_run(
     Returns:
         Output: the decision, for the gate of the pipeline.
     """
-    from chandlery.steps.run.record_run import record_run
+    from chandlery.steps.run.record_run import RunFacts, record_run
 
-    return record_run(
-        {
-            "commit": commit,
-            "best_parameters": best_parameters,
-            "decision": decision,
-            "reason": reason,
-            "champion_version": champion_version,
-            "champion_score": champion_score,
-            "challenger_score": challenger_score,
-            "metric": metric,
-        },
-        {
-            "Data validation": validation.path,
-            "Hyperparameter search": search.path,
-            "Training": training.path,
-            "Evaluation": evaluation.path,
-            "Comparison": comparison.path,
-        },
+    facts = RunFacts(
+        commit=commit,
+        best_parameters=best_parameters,
+        decision=decision,
+        reason=reason,
+        champion_version=champion_version,
+        champion_score=champion_score,
+        challenger_score=challenger_score,
+        metric=metric,
     )
+    reports = {
+        "Data validation": validation.path,
+        "Hyperparameter search": search.path,
+        "Training": training.path,
+        "Evaluation": evaluation.path,
+        "Comparison": comparison.path,
+    }
+    return record_run(facts, reports)

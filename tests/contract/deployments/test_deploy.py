@@ -26,7 +26,7 @@ from .conftest import Platform
 
 pytestmark = pytest.mark.slow  # starts servers
 
-NOTED: dict[str, str] = {}
+NOTED: dict[str, object] = {}
 BEHAVIOUR = {"13": "fail=1", "14": "start=3"}
 
 
@@ -72,7 +72,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     # The sample of the curl line comes from the version's package, which the stand-in has none of.
     monkeypatch.setattr(step, "download", lambda model_name, version: Path(version))
     monkeypatch.setattr(step, "sample_request", lambda package: {"x": np.array([7])})
-    monkeypatch.setattr(step, "note", NOTED.update)
+    monkeypatch.setattr(step, "note", lambda facts: NOTED.update(facts.known()))
 
 
 def test_deploy_canary_rollback(platform: Platform, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_deploy_canary_rollback(platform: Platform, tmp_path: Path) -> None:
         "replace",
         "yes",
     )
-    pasted = subprocess.run(NOTED["curl"], shell=True, capture_output=True, text=True, timeout=20)
+    pasted = subprocess.run(str(NOTED["curl"]), shell=True, capture_output=True, text=True, timeout=20)
     assert json.loads(pasted.stdout)["jsonData"] == {"echo": [7]}
     written = yaml.safe_load(Path(document.path).read_text(encoding="utf-8"))
     container = written["spec"]["predictors"][0]["componentSpecs"][0]["spec"]["containers"][0]

@@ -18,6 +18,8 @@ from chandlery.errors import NotFoundError
 from chandlery.lineage import Node, trace
 from chandlery.provenance import Provenance
 from chandlery.registry.versions import COMPLETE, STATE_TAG
+from chandlery.runs import RunFacts, note
+from chandlery.runs.record import RunRecord, save
 
 OLD, NEW = "a" * 12 + "4" + "a" * 19, "b" * 12 + "4" + "b" * 19
 
@@ -90,14 +92,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "chandlery.lineage.sources.Sources._commit", lambda *_: None
     )  # no pachd: see the slow test
     for run_id, commit in (("run-1", OLD), ("run-2", NEW)):
-        write(
-            tmp_path / "runs" / run_id / "run.json",
-            {"run_id": run_id, "pipeline": "train_and_deploy", "started": 5},
-        )
-        write(
-            tmp_path / "artifacts/runs" / run_id / "record_run.json",
-            {"task": "r", "values": {"commit": commit}},
-        )
+        save(tmp_path, RunRecord(run_id, "train_and_deploy", "package.yaml", "digest", {}, started=5))
+        with monkeypatch.context() as patch:
+            patch.setenv("CHANDLERY_RUN_ID", run_id)
+            note(RunFacts(commit=commit), task="record_run")
     store = EmbeddedStore(tmp_path / "resources")
     store.apply(experiment("digits-1", record("run-2", NEW)))
     store.apply(trial("digits-1-a", "digits-1", "0.97"))
@@ -134,7 +132,7 @@ def experiment(name: str, made: Provenance) -> dict[str, Any]:
         "apiVersion": "kubeflow.org/v1beta1",
         "kind": "Experiment",
         "metadata": {"name": name, "namespace": "default", "annotations": made.annotations()},
-        "spec": {"objective": {"objectiveMetricName": "accuracy"}},
+        "spec": {"objective": {"type": "maximize", "objectiveMetricName": "accuracy"}},
     }
 
 
@@ -234,7 +232,7 @@ def test_systems_that_do_not_answer_are_named(home: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     with pytest.raises(NotFoundError) as caught:
         trace("nothing")
-    assert "MLflow at (not configured) (in vain: no mlflow endpoint" in caught.value.hint
+    assert "MLflow at (not configured) (not readable: no mlflow endpoint" in caught.value.hint
     # And the rest is still shown.
     assert names(trace("run-2"))[:4] == [("data commit", f"digits@{NEW}"), *THREAD[1:4]]
 
