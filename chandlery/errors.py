@@ -6,6 +6,8 @@ printing `message` and, on a second line, `hint`. Inside a pipeline step either 
 
 from __future__ import annotations
 
+import os
+
 
 class ChandleryError(Exception):
     """A failure that we understand.
@@ -107,3 +109,9 @@ def end_steps_plainly() -> None:
             progress.report("step.failed", "", error=f"{kind.__name__}: {error}", hint="", exit_code=1)
 
     sys.excepthook = hook
+
+
+# In a step of a run (composition sets this variable) an error of ours ends the process with its two lines. A team's
+# own component gets the same by raising one: the hook comes with the classes.
+if os.environ.get("CHANDLERY_TASK"):
+    end_steps_plainly()

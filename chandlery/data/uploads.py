@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from chandlery import provenance
@@ -128,17 +128,24 @@ def commit(
     repo_message(repo), branch_message(repo, branch)
     remembered = recall(opened.name)
     with connect(timeout) as client:
-        known, before = _compare(client, opened, remembered, repo, branch, target, timeout, force)
-        if known is not None:
-            report("data.unchanged", f"{repo}@{branch}: {source} is unchanged, {known.commit} holds it")
-            return known
+        listing = _list(opened, remembered)
+        head = settled_head(client, repo, branch, time.monotonic() + timeout)
+        described = lease.fields(head.description) if head is not None and not head.error else {}
+        ours = head is not None and lease.same_step(head.description)
+        compared = _Comparison()
+        if described.get("path") == target and (ours or not force):
+            compared = _compare(described, opened, listing, remembered)
+        if head is not None and compared.same:
+            report("data.unchanged", f"{repo}@{branch}: {source} is unchanged, {head.commit.id} holds it")
+            files, size, content = int(described["files"]), int(described["bytes"]), str(described["content"])
+            return Committed(repo, branch, head.commit.id, ours, files, size, content)
         where = f"{source} to {repo}@{branch}:{target}"
         tally = SourceTally()
         with writing(client, repo, branch, record or provenance.current(), message, timeout) as work:
             requests = _Requests(work, opened, target, tally, _base(work.parent, target, remembered))
             requests.send(client, f"commit {where}")
             content = tally.content.hexdigest()
-            if before and content != before:
+            if compared.content is not None and content != compared.content:
                 raise changed(opened.name)
             work.description = lease.describe(
                 provenance.read_description(work.description),
@@ -154,18 +161,18 @@ def commit(
                 work.drop()
         remember(opened.name, tally.known)
         parent = work.parent
-        head = parent.commit.id if work.dropped and parent else work.commit.id
+        commit_id = parent.commit.id if work.dropped and parent else work.commit.id
         report(
             "data.commit",
             f"{'unchanged' if work.dropped else 'committed'}: {where}, {tally.files} files, "
-            f"{tally.size / 2**20:.1f} MiB, commit {head}",
+            f"{tally.size / 2**20:.1f} MiB, commit {commit_id}",
             repo=repo,
             branch=branch,
-            commit=head,
+            commit=commit_id,
             files=tally.files,
             bytes=tally.size,
         )
-        return Committed(repo, branch, head, not work.dropped, tally.files, tally.size, content)
+        return Committed(repo, branch, commit_id, not work.dropped, tally.files, tally.size, content)
 
 
 class _Requests:
@@ -273,18 +280,36 @@ def _base(parent: pfs.CommitInfo | None, target: str, remembered: Files) -> File
     return remembered if same else {}
 
 
-def _compare(
-    client: Client,
-    source: Source,
-    remembered: Files,
-    repo: str,
-    branch: str,
-    target: str,
-    timeout: float,
-    force: bool,
-) -> tuple[Committed | None, str]:
-    # Before anything is uploaded: does the head say that it holds this very content? Also the content's digest, where
-    # it had to be computed for that, so that a source that changes between the two passes is noticed.
+@dataclass(frozen=True)
+class _Listing:
+    """A source as it is listed, before anything is uploaded.
+
+    Attributes:
+        tally: files and their versions.
+        size: bytes by the listing.
+        content: the files' contents, when all of them are remembered; else None.
+    """
+
+    tally: SourceTally
+    size: int
+    content: SourceTally | None
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """What a branch's head says of a source.
+
+    Attributes:
+        same: the head holds this very content.
+        content: digest of the source's content, where the comparison had to compute it; else None. A source that
+            changes between the two passes is noticed by it.
+    """
+
+    same: bool = False
+    content: str | None = None
+
+
+def _list(source: Source, remembered: Files) -> _Listing:
     listed, tally = SourceTally(), SourceTally()
     size, complete = 0, source.cheap_to_read
     for entry in source.entries():
@@ -299,31 +324,23 @@ def _compare(
             complete = False
     if not listed.files:
         raise _empty(source)
-    head = settled_head(client, repo, branch, time.monotonic() + timeout)
-    if head is None or head.error:
-        return None, ""
-    said = lease.fields(head.description)
-    ours = lease.same_step(head.description)
-    if said.get("path") != target or (force and not ours):
-        return None, ""
-    content = ""
-    if source.cheap_to_read:
-        if (said.get("files"), said.get("bytes")) != (listed.files, size):
-            return None, ""
-        if not complete:
-            tally = _read_all(source, remembered)
-        content = tally.content.hexdigest()
-        same = said.get("content") == content
-        if same and not complete:
-            remember(source.name, tally.known)
-    else:
-        same = said.get("versions") == listed.fingerprint() != ""
-    if not same:
-        return None, content
-    known = Committed(
-        repo, branch, head.commit.id, ours, int(said["files"]), int(said["bytes"]), str(said["content"])
-    )
-    return known, content
+    return _Listing(listed, size, tally if complete else None)
+
+
+def _compare(
+    described: Mapping[str, Any], source: Source, listing: _Listing, remembered: Files
+) -> _Comparison:
+    """Compare a source with the description of the commit that last wrote the folder."""
+    if not source.cheap_to_read:
+        return _Comparison(described.get("versions") == listing.tally.fingerprint() != "")
+    if (described.get("files"), described.get("bytes")) != (listing.tally.files, listing.size):
+        return _Comparison()
+    tally = listing.content or _read_all(source, remembered)
+    content = tally.content.hexdigest()
+    same = described.get("content") == content
+    if same and listing.content is None:
+        remember(source.name, tally.known)
+    return _Comparison(same, content)
 
 
 def _read_all(source: Source, remembered: Files) -> SourceTally:

@@ -144,7 +144,7 @@ def wait_ready(
     name: str,
     namespace: str,
     deadline: float = 300.0,
-    progress: Reporter = progress.report,
+    report: Reporter = progress.report,
     gateway: str = "",
 ) -> Observation:
     """Wait until the newest document of a deployment is what serves.
@@ -154,7 +154,7 @@ def wait_ready(
         name: name of the deployment.
         namespace: its namespace.
         deadline: seconds to wait at most.
-        progress: called as `progress(event, message, **fields)` at least every 10 s.
+        report: called as `report(event, message, **fields)` at least every 10 s.
         gateway: base URL of the gateway to probe; empty: the one of the endpoints, none when that is empty too.
 
     Returns:
@@ -166,7 +166,7 @@ def wait_ready(
         NotFoundError: there is no such deployment.
     """
     began = time.monotonic()
-    seen = _wait(store, name, namespace, deadline, progress)
+    seen = _wait(store, name, namespace, deadline, report)
     base = gateway or addresses.endpoints().gateway
     if base:
         for predictor in seen.wanted:
@@ -320,9 +320,7 @@ def _insist(write: Callable[[], Document], deadline: float) -> Document:
         time.sleep(_FIRST_WAIT_SECONDS)
 
 
-def _wait(
-    store: ResourceStore, name: str, namespace: str, deadline: float, progress: Reporter
-) -> Observation:
+def _wait(store: ResourceStore, name: str, namespace: str, deadline: float, report: Reporter) -> Observation:
     began = time.monotonic()
     told, pause = began, _FIRST_WAIT_SECONDS
     while True:
@@ -339,7 +337,7 @@ def _wait(
             )
         if time.monotonic() - told > _REPORT_SECONDS:
             told = time.monotonic()
-            progress(
+            report(
                 "deployment.waiting",
                 f"waiting for {name} ({waited:.0f} s): {_missing(seen)}",
                 deployment=name,

@@ -181,20 +181,7 @@ class Controller:
         pause = min(FIRST_BACKOFF_SECONDS * 2 ** (server.crashes - 1), LONGEST_BACKOFF_SECONDS)
         server.restart_at = now + pause
         code = server.child.returncode if server.child else None
-        how = (
-            "ended"
-            if code is None
-            else f"was killed by signal {-code}"
-            if code < 0
-            else f"exited with {code}"
-        )
-        lines = server.last_lines()
-        said = lines[-2:]
-        server.problem = (
-            f"predictor {server.record.predictor}: its server {how} ({server.crashes}x)"
-            + (f": {said[0]}" if said else "")
-            + "".join(f"\n{line}" for line in (*lines[-1:], f"log: {server.record.log}"))
-        )
+        server.problem = _problem(server, code)
         report("deployments.died", server.problem.partition("\n")[0], slot=server.record.slot)
 
     def _probe_soon(self, slot: str, server: Server) -> None:
@@ -376,3 +363,18 @@ def _waiting_for(counts: dict[str, Count], servers: list[Server], in_force: bool
 
 def _key(document: Document) -> str:
     return f"{document['metadata']['namespace']}/{document['metadata']['name']}"
+
+
+def _problem(server: Server, code: int | None) -> str:
+    """Return why a server ended: one line, its last own line, and where its log is."""
+    if code is None:
+        how = "ended"
+    elif code < 0:
+        how = f"was killed by signal {-code}"
+    else:
+        how = f"exited with {code}"
+    text = f"predictor {server.record.predictor}: its server {how} ({server.crashes}x)"
+    lines = server.last_lines()[-2:]
+    if lines:
+        text += f": {lines[0]}"
+    return "\n".join([text, *lines[-1:], f"log: {server.record.log}"])

@@ -85,11 +85,10 @@ def _predictor(document: Document, predictor: Mapping[str, Any], *, only: bool) 
             f"predictor {name}: its container {graph['name']!r} has no MODEL_URI",
             "models:/name/version or a folder",
         )
-    traffic = predictor.get("traffic")
     identity = json.dumps([environment, container.get("image", "")], sort_keys=True)
     return Predictor(
         name=name,
-        weight=100 if not shadow and only else int(traffic or 100 if shadow else traffic or 0),
+        weight=_weight(predictor.get("traffic"), shadow=shadow, only=only),
         shadow=shadow,
         replicas=int(predictor.get("replicas", document["spec"].get("replicas", 1))),
         container=graph["name"],
@@ -97,6 +96,14 @@ def _predictor(document: Document, predictor: Mapping[str, Any], *, only: bool) 
         progress_seconds=float(predictor.get("progressDeadlineSeconds", DEFAULT_PROGRESS_SECONDS)),
         digest=hashlib.sha256(identity.encode()).hexdigest()[:16],
     )
+
+
+def _weight(traffic: int | None, *, shadow: bool, only: bool) -> int:
+    if shadow:
+        return int(traffic or 100)  # percent of the requests that it sees
+    if only:
+        return 100
+    return int(traffic or 0)
 
 
 def _container(predictor: Mapping[str, Any]) -> Mapping[str, Any]:
