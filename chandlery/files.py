@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import uuid
@@ -46,25 +45,3 @@ def write_json(path: Path, document: Any, *, indent: int | None = 2) -> None:
         TypeError: the document holds what JSON does not know; the old content stays.
     """
     write_text(path, json.dumps(document, indent=indent))
-
-
-def is_locked(path: Path) -> bool:
-    """Tell whether a living process holds the lock of a file; the lock goes with its process, however that ends.
-
-    Args:
-        path: file that is locked as a whole with `flock`. One that is not there is free; one of another user, which
-            cannot be asked, counts as held.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except PermissionError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

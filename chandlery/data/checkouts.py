@@ -4,13 +4,12 @@ Layout below the artifacts folder:
 
     checkouts/<repo>/<commit>/         the files (a folder of a commit: <commit>-<digest of the path>/)
     checkouts/<repo>/<commit>.json     their sizes and SHA-256, written before the folder appears
-    checkouts/<repo>/.<commit>.use     held by every process that uses it (`chandlery.leases`)
+    checkouts/<repo>/.<commit>.use     held by every process that uses it (`chandlery.processes.marks`)
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from chandlery import addresses, leases
+from chandlery import addresses
 from chandlery.data import names
 from chandlery.data.client import connect
 from chandlery.data.errors import translated
@@ -35,6 +34,8 @@ from chandlery.data.references import Pinned, listed, resolve
 from chandlery.data.tar import TarReader
 from chandlery.errors import DataError, DeadlineError, NotFoundError
 from chandlery.files import write_json
+from chandlery.processes import marks
+from chandlery.processes.locks import claim
 from chandlery.progress import report
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def fetch(repo: str, ref: str, path: str = "/", timeout: float = 3600.0) -> Chec
         _make(root)
         with _locked(root / f".{key}.lock", timeout):
             with _disk(root):
-                leases.hold(root / key)  # until this process ends: it may read the folder for as long
+                marks.use(root / key)  # until this process ends: it may read the folder for as long
             found = _read(root, key, pinned)
             if found is None:
                 found = _download(client, pinned, source, root, key)
@@ -321,24 +322,23 @@ def _inside(path: str) -> bool:
 def _locked(path: Path, timeout: float) -> Iterator[None]:
     # The kernel drops the lock when its process dies, however it dies.
     with _disk(path.parent):
-        file = path.open("a")
-    with file:
-        started = told = time.monotonic()
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                now = time.monotonic()
-            if now - started > timeout:
-                raise DeadlineError(
-                    f"{path} is held by another process for {timeout:.0f} s", "is it stuck? end it, run again"
-                )
-            if now - told > 10:
-                told = now
-                report("data.wait", f"another process fetches the same commit ({now - started:.0f} s)")
-            time.sleep(0.05)
+        lock = claim(path)
+    began = reported = time.monotonic()
+    while lock is None:
+        now = time.monotonic()
+        if now - began > timeout:
+            raise DeadlineError(
+                f"{path} is locked by another process for {timeout:.0f} s", "is it stuck? end it, run again"
+            )
+        if now - reported > 10:
+            reported = now
+            report("data.wait", f"another process fetches the same commit ({now - began:.0f} s)")
+        time.sleep(0.05)
+        lock = claim(path)
+    try:
         yield
+    finally:
+        os.close(lock)
 
 
 def _make(folder: Path) -> None:

@@ -13,13 +13,13 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from chandlery import provenance
+from chandlery import processes, provenance
+from chandlery.processes import ProcessId
 from chandlery.provenance import Provenance
 
 if TYPE_CHECKING:
     from pachyderm_sdk.api import pfs
 
-_SAME = 2.0  # seconds by which a process's start time may shift when the machine's clock is set
 _GRACE = 60.0  # seconds that clocks of two machines may differ, and a discard may take
 
 
@@ -31,10 +31,13 @@ def opening(record: Provenance, message: str, timeout: float) -> str:
         message: what a person wants to say about it.
         timeout: seconds after which the writer gives up by itself.
     """
+    own = processes.identify(os.getpid())
     writer = {
         "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "born": _born(os.getpid()),
+        "pid": own.pid,
+        "born": own.started,
+        "ticks": own.ticks,
+        "boot": own.boot,
         "until": round(time.time() + timeout, 3),
     }
     return describe(record, message, writer=writer)
@@ -74,17 +77,12 @@ def abandoned(info: pfs.CommitInfo) -> bool:
     if time.time() > float(writer.get("until", 0)) + _GRACE:
         return True
     if writer.get("host") == socket.gethostname():
-        born = _born(int(writer.get("pid", 0)))
-        return not born or abs(born - float(writer.get("born", 0))) > _SAME
+        return not processes.is_running(
+            ProcessId(
+                int(writer.get("pid", 0)),
+                float(writer.get("born", 0)),
+                int(writer.get("ticks", 0)),
+                str(writer.get("boot", "")),
+            )
+        )
     return same_step(info.description)
-
-
-def _born(pid: int) -> float:
-    # A process id comes back after a while; with its start time it does not. 0 when there is no such process.
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
-        return 0.0

@@ -20,7 +20,7 @@ class Candidate:
         paths: files and folders, in the order in which they go; what makes the thing known goes last, so that one that
             is half gone is found again.
         bytes: what its going frees.
-        leased: the thing whose mark must be free (`chandlery.leases`); None when another lock protects it.
+        leased: the thing whose mark must be free (`chandlery.processes.marks`); None when another lock protects it.
         may_go: asked once more just before it goes.
         collect: frees it when it is not a matter of files; returns whether it did.
     """

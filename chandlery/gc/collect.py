@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from chandlery import addresses, leases, processes
+from chandlery import addresses, processes
 from chandlery.errors import ConflictError
 from chandlery.gc.candidate import Candidate, measured
 from chandlery.gc.kinds.checkouts import checkout_candidates
@@ -24,6 +23,8 @@ from chandlery.gc.policy import Policy
 from chandlery.gc.references import read_references
 from chandlery.gc.survey import Survey
 from chandlery.gc.trash import Trash
+from chandlery.processes import marks
+from chandlery.processes.locks import claimed
 from chandlery.runs.launch import only_run
 from chandlery.runs.record import all_runs
 
@@ -102,9 +103,9 @@ def _take(candidate: Candidate, trash: Trash, survey: Survey) -> bool:
         if candidate.leased is None:
             _throw(candidate, trash)
             return True
-        with leases.alone(candidate.leased) as alone:
+        with marks.only_user(candidate.leased) as alone:
             # Somebody may have come, used it and gone since it was listed.
-            if alone and survey.policy.old(leases.last_used(candidate.leased)):
+            if alone and survey.policy.old(marks.last_used(candidate.leased)):
                 _throw(candidate, trash)
                 return True
         return False
@@ -125,16 +126,14 @@ def _enter(stack: ExitStack, home: Path) -> bool:
     except ConflictError:
         return False
     # A command that was killed leaves its run to end by itself a moment later, without the lock.
-    return not any(processes.alive(record.process) for record in all_runs(home))
+    return not any(processes.is_running(record.process) for record in all_runs(home))
 
 
 @contextmanager
 def _only_collection(home: Path) -> Iterator[None]:
-    with open(home / "gc.lock", "a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with claimed(home / "gc.lock") as free:
+        if not free:
             raise ConflictError(
                 f"another collection is in progress in {home}", "let it finish, then run again"
-            ) from None
+            )
         yield

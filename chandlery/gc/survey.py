@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chandlery import leases
 from chandlery.gc.candidate import Candidate
 from chandlery.gc.policy import Policy
 from chandlery.gc.references import References
+from chandlery.processes import marks
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Survey:
 
     def is_free(self, candidate: Candidate) -> bool:
         """Tell whether no process uses a thing; one that is used is noted as left alone."""
-        if candidate.leased is None or not leases.is_held(candidate.leased):
+        if candidate.leased is None or not marks.is_used(candidate.leased):
             return True
         self.left.append(f"{candidate.kind} {candidate.name}: a process uses it")
         return False

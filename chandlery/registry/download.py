@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from chandlery import leases
 from chandlery.addresses import endpoints
 from chandlery.errors import RegistryError
+from chandlery.processes import marks
 from chandlery.registry.reader import RegistryReader
 from chandlery.registry.versions import VersionInfo, version_info
 
@@ -38,7 +38,7 @@ def download(model_name: str, version_or_alias: str) -> Path:
     info = version_info(model_name, version_or_alias)
     target = cache_folder() / info.name / f"{info.version}-{info.digest[:16]}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    leases.hold(target)  # until this process ends: it may read the package for as long
+    marks.use(target)  # until this process ends: it may read the package for as long
     if target.is_dir():
         return target
     incoming = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -46,7 +46,7 @@ def download(model_name: str, version_or_alias: str) -> Path:
         fetch(info, incoming, below=PACKAGE)
         _publish(incoming / PACKAGE, target)
     except BaseException:
-        leases.give_up(target)
+        marks.abandon(target)
         raise
     finally:
         shutil.rmtree(incoming, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from chandlery import processes
 from chandlery.addresses import endpoints
 from chandlery.errors import ConflictError
 from chandlery.files import write_json
+from chandlery.processes.locks import claimed
 from chandlery.progress import EVENTS_VARIABLE
 from chandlery.provenance import RUN_VARIABLE
 from chandlery.runs.record import FAILED, SUCCEEDED, RunRecord, begin, runs_root, save
@@ -177,14 +177,12 @@ def _exit_code(failure: StepEvent) -> int:
 def only_run(home: Path) -> Iterator[None]:
     """Hold the lock of a home's runs: one at a time. Raises ConflictError when a run is in progress."""
     runs_root(home).mkdir(parents=True, exist_ok=True)
-    with open(runs_root(home) / "lock", "a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with claimed(runs_root(home) / "lock") as free:
+        if not free:
             raise ConflictError(
                 f"another run is in progress in {home}",
                 "wait for it (or for `chandlery gc`), or give this one a CHANDLERY_HOME of its own",
-            ) from None
+            )
         yield
 
 

@@ -197,13 +197,13 @@ class Chaos:
 
     @contextmanager
     def _pachd(self) -> Iterator[int]:
-        from chandlery.embedded.supervisor.services import free_port, port_open
+        from chandlery.processes.ports import free_port, is_open
 
         port = free_port()
         words = ["chandlery.cli.main", "pachd", "serve", "--address", f"127.0.0.1:{port}"]
         server = self._house.start(words, self._house.base / "pachd.log")
         limit = time.monotonic() + 60
-        while not port_open(port):
+        while not is_open(port):
             if time.monotonic() > limit or server.poll() is not None:
                 raise AssertionError(f"pachd does not serve: see {self._house.base / 'pachd.log'}")
             time.sleep(0.05)

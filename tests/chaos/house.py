@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[2]
-STANDIN = ROOT / "tests" / "contract" / "serving" / "standin.py"
+STANDIN = ROOT / "tests" / "contract" / "deployments" / "standin.py"
 
 # A word of the command line -> what the process is.
 KINDS = {

@@ -16,8 +16,8 @@ SYSTEMS = {
     "search": "Search",
     "resources": "Custom resources",
     "registry": "Registry",
-    "serving": "Serving",
-    "server": "Model server",
+    "deployments": "Deployments",
+    "inference": "Inference server",
 }
 # A cell of several tests (parameters, phases) shows the first of these that any of them came to.
 RANKS = ("FAILED", "differs (stated)", "ok", "not run")

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 WRAPPER = ROOT / "images" / "seldon-wrapper"
-RECIPE = ROOT / "tests" / "unit" / "server" / "recipes" / "recipe.py"
+RECIPE = ROOT / "tests" / "unit" / "inference" / "recipes" / "recipe.py"
 INSTALL_SECONDS = 600
 START_SECONDS = 120
 IDENTITY = {

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from chandlery.files import is_locked, write_json, write_text
+from chandlery.files import write_json, write_text
+from chandlery.processes.locks import is_locked
 
 LENGTH = 200_000
 

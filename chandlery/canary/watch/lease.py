@@ -1,43 +1,24 @@
-"""Who watches a canary: one process at a time, and a dead one is succeeded at once."""
+"""The lease of a canary's watcher: one process watches at a time, and another takes over from a dead one at once."""
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 
 from chandlery.canary.decision.state import CanaryState
+from chandlery.processes import holder_is_running
 
-LEASE_SECONDS = 20.0  # a holder that has not written for this long is dead, wherever it ran
+LEASE_SECONDS = 20.0  # a holder that has not renewed its lease for this long is dead, wherever it runs
 RENEW_SECONDS = 5.0
 
 
-def own_name() -> str:
-    """Return the name of this process: host, process id and when it started, since ids come back."""
-    import psutil
-
-    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
-
-
 def is_alive(state: CanaryState, now: float | None = None) -> bool:
-    """Tell whether the holder of a state is still watching it.
+    """Return whether the holder of a state still watches it.
 
     Args:
         state: the state as stored.
         now: seconds since 1970; None for the present.
     """
-    if not state.holder:
+    if not state.holder or (time.time() if now is None else now) - state.heartbeat > LEASE_SECONDS:
         return False
-    if (time.time() if now is None else now) - state.heartbeat > LEASE_SECONDS:
-        return False
-    host, pid, started = state.holder.rsplit("/", 2)
-    return host != socket.gethostname() or _runs(int(pid), started)
-
-
-def _runs(pid: int, started: str) -> bool:
-    import psutil
-
-    try:
-        return f"{psutil.Process(pid).create_time():.2f}" == started
-    except psutil.Error:
-        return False
+    running = holder_is_running(state.holder)
+    return running is None or running  # a process of another host cannot be asked: its lease counts

@@ -29,6 +29,7 @@ from chandlery.errors import (
     ServingError,
     UserError,
 )
+from chandlery.processes import holder_text
 
 REPORT_SECONDS = 10.0  # the longest silence
 BASELINE_SECONDS = 60.0  # counters that cannot be read for so long after a shift end the step
@@ -82,7 +83,7 @@ class Canary:
         self._stop = stop or threading.Event()
         self._clock = clock
         self._report = report
-        self._name = lease.own_name()
+        self._name = holder_text()
         self._looked = False
         self._stored_at = -math.inf
         self._told_at = -math.inf

@@ -256,7 +256,7 @@ class Controller:
 
     def _gateway_runs(self) -> bool:
         address = read_address(self._place)
-        return address is not None and processes.running(address.pid)
+        return address is not None and processes.runs(address.pid)
 
     def _begin_stop(self, server: Server, grace: float) -> None:
         slot = server.record.slot

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import signal
@@ -17,10 +16,11 @@ from aiohttp import web
 from chandlery import addresses
 from chandlery.embedded.deployments.controller import Controller
 from chandlery.embedded.deployments.servers import SERVER
-from chandlery.embedded.gateway.place import HOST, choose_port
 from chandlery.embedded.gateway.table import write_json
 from chandlery.embedded.resources import open_own_store
 from chandlery.errors import ChandleryError, PlatformError
+from chandlery.processes.locks import claim
+from chandlery.processes.ports import HOST, choose_port
 from chandlery.progress import report
 
 
@@ -95,12 +95,10 @@ def _choose_metrics_port(home: Path) -> int:
 def _hold_lock(home: Path) -> int:
     folder = home / "deployments"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    lock = claim(folder / "lock")
+    if lock is None:
         raise PlatformError(
             f"a deployment controller is already running in {home}",
             "use it, or stop it with `chandlery down`",
-        ) from error
+        )
     return lock

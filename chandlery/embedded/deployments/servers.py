@@ -21,9 +21,10 @@ from typing import Any
 import psutil
 
 from chandlery import addresses, processes
-from chandlery.embedded.gateway.place import HOST, Place, choose_port, read_address
+from chandlery.embedded.gateway.place import Place, read_address
 from chandlery.embedded.gateway.table import write_json
 from chandlery.processes import ProcessId, signal_group
+from chandlery.processes.ports import HOST, choose_port
 
 SLOT_VARIABLE = "CHANDLERY_SLOT"
 SERVER = (sys.executable, "-m", "chandlery.inference")
@@ -46,7 +47,9 @@ class Record:
         environment: what it was given.
         log: path of its log.
         pid: process id; 0: being started.
-        created: start time of the process, which tells it from a later one with its id.
+        created: start of the process, seconds since the epoch; with `ticks` and `boot` it is `ProcessId`'s.
+        ticks: start of the process in clock ticks since the boot.
+        boot: id of the boot.
         log_offset: length of the log when it started.
     """
 
@@ -60,12 +63,24 @@ class Record:
     log: str
     pid: int = 0
     created: float = 0.0
+    ticks: int = 0
+    boot: str = ""
     log_offset: int = 0
 
     @property
     def slot(self) -> str:
         """Name that no other record has."""
         return f"{self.namespace}/{self.deployment}/{self.predictor}/{self.digest}/{self.index}"
+
+    @property
+    def process(self) -> ProcessId | None:
+        """Its process; None while it is being started."""
+        return ProcessId(self.pid, self.created, self.ticks, self.boot) if self.pid else None
+
+    def of_process(self, process: ProcessId | None) -> Record:
+        """Return the record with another process, None for none."""
+        known = process or ProcessId(0, 0.0)
+        return replace(self, pid=known.pid, created=known.started, ticks=known.ticks, boot=known.boot)
 
     @property
     def endpoint(self) -> str:
@@ -104,8 +119,7 @@ class Server:
         """Tell whether its process is there."""
         if self.child is not None:
             return self.child.poll() is None
-        known = ProcessId(self.record.pid, self.record.created) if self.record.pid else None
-        return processes.alive(known)
+        return processes.is_running(self.record.process)
 
     def last_lines(self) -> list[str]:
         """Return the end of what its last process said."""
@@ -142,7 +156,7 @@ class Servers:
                 continue
             found = marked.pop(record.slot, None)
             if found is not None:
-                record = replace(record, pid=found.pid, created=found.create_time())
+                record = record.of_process(processes.identify(found.pid))
                 self._write(record)
             self.all[record.slot] = Server(record, started=time.monotonic())
         for process in marked.values():
@@ -174,7 +188,7 @@ class Servers:
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             os.replace(log, log.with_suffix(".log.1"))
         taken = frozenset(s.record.port for s in self.all.values() if s is not server)
-        record = replace(record, port=choose_port(0, record.port, taken), pid=0, created=0.0)
+        record = replace(record.of_process(None), port=choose_port(0, record.port, taken))
         self._write(record)
         with open(log, "ab") as out:
             record = replace(record, log_offset=out.seek(0, os.SEEK_END))
@@ -186,8 +200,7 @@ class Servers:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        pid = server.child.pid
-        server.record = replace(record, pid=pid, created=processes.started(pid))
+        server.record = record.of_process(processes.identify(server.child.pid))
         self._write(server.record)
         server.ready, server.unresponsive, server.started = False, 0, time.monotonic()
 
@@ -258,7 +271,7 @@ def marked_processes(home: Path) -> dict[str, psutil.Process]:
         with contextlib.suppress(psutil.Error, ProcessLookupError, OSError):
             environment = process.environ()
             ours = environment.get(SLOT_VARIABLE) and environment.get("CHANDLERY_HOME") == str(home)
-            if ours and os.getpgid(process.pid) == process.pid and processes.running(process.pid):
+            if ours and os.getpgid(process.pid) == process.pid and processes.runs(process.pid):
                 found[environment[SLOT_VARIABLE]] = process
     return found
 

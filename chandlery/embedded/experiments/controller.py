@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import fcntl
 import json
+import os
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from chandlery.embedded.experiments import metrics, status, suggestions, templat
 from chandlery.embedded.experiments.process import MAX_ATTEMPTS, TrialProcess, wait_for_any
 from chandlery.embedded.resources import EmbeddedStore, open_own_store
 from chandlery.errors import ChandleryError, ConflictError, NotFoundError, PlatformError
+from chandlery.processes.locks import claim
 from chandlery.resources import EXPERIMENT, TRIAL, Kind
 from chandlery.resources.experiment import EXPERIMENT_LABEL, check_experiment, settings_of
 from chandlery.resources.experiment_status import UNAVAILABLE, objective_value
@@ -446,20 +446,13 @@ def _uid_of(path: Path) -> str:
 def _alone(folder: Path, stop: threading.Event) -> Iterator[None]:
     """Hold the folder's controller lock; wait for it while another controller has it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "controller.lock").open("a") as lock:
-        told = False
-        while not stop.is_set():
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not told:
-                    print(
-                        f"another controller works in {folder}; waiting for it to end",
-                        file=sys.stderr,
-                        flush=True,
-                    )
-                    told = True
-                time.sleep(_PERIOD_SECONDS)
-                continue
-            break
+    lock = claim(folder / "controller.lock")
+    if lock is None:
+        print(f"another controller works in {folder}; waiting for it to end", file=sys.stderr, flush=True)
+    while lock is None and not stop.wait(_PERIOD_SECONDS):
+        lock = claim(folder / "controller.lock")
+    try:
         yield
+    finally:
+        if lock is not None:
+            os.close(lock)

@@ -18,7 +18,8 @@ from typing import IO, Any
 from chandlery import processes
 from chandlery.embedded.experiments import wrapper
 from chandlery.embedded.experiments.template import Command
-from chandlery.files import is_locked, write_json
+from chandlery.files import write_json
+from chandlery.processes.locks import is_locked
 
 MAX_ATTEMPTS = 3  # starts of a trial whose process was killed from outside, before it counts as failed
 

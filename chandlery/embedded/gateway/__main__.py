@@ -7,15 +7,16 @@ runs the small proxy. It keeps its port over restarts, and says where it is in `
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import sys
 
 from chandlery import addresses
 from chandlery.embedded.gateway import envoy
-from chandlery.embedded.gateway.place import Address, Place, choose_port, read_address, write_address
+from chandlery.embedded.gateway.place import Address, Place, read_address, write_address
 from chandlery.embedded.gateway.table import read_table, write_table
 from chandlery.errors import ChandleryError, PlatformError, UserError
+from chandlery.processes.locks import claim
+from chandlery.processes.ports import choose_port
 
 KIND_VARIABLE = "CHANDLERY_GATEWAY_KIND"
 KINDS = ("envoy", "aiohttp")
@@ -95,15 +96,13 @@ def choose_kind() -> tuple[str, str]:
 
 def _hold_lock(place: Place) -> None:
     place.root.mkdir(parents=True, exist_ok=True)
-    lock = os.open(place.lock, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    lock = claim(place.lock)
+    if lock is None:
         last = read_address(place)
         raise PlatformError(
             f"a gateway is already running in {place.home}" + (f": process {last.pid}" if last else ""),
             "use it, or stop it with `chandlery down`",
-        ) from error
+        )
     # Never closed: Envoy inherits it, so the lock lasts exactly as long as the gateway.
     os.set_inheritable(lock, True)
 

@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from chandlery.embedded.gateway.place import HOST, Place
+from chandlery.embedded.gateway.place import Place
 from chandlery.embedded.gateway.table import (
     Backend,
     Routes,
@@ -23,6 +23,7 @@ from chandlery.embedded.gateway.table import (
     write_json,
 )
 from chandlery.errors import PlatformError
+from chandlery.processes.ports import HOST
 from chandlery.resources.headers import ROUTE
 
 MAX_REQUEST_BYTES = 16 << 20  # above the inference server's own limit, whose refusal says more

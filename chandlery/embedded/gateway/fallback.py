@@ -23,7 +23,7 @@ from chandlery.embedded.gateway.envoy import (
     ROUTE_CONFIG,
     TIMEOUT_SECONDS,
 )
-from chandlery.embedded.gateway.place import HOST, Place
+from chandlery.embedded.gateway.place import Place
 from chandlery.embedded.gateway.statistics import ClusterCounts
 from chandlery.embedded.gateway.table import (
     Backend,
@@ -33,6 +33,7 @@ from chandlery.embedded.gateway.table import (
     read_table,
     weighted_cluster,
 )
+from chandlery.processes.ports import HOST
 from chandlery.resources.headers import REQUEST_ID, ROUTE
 
 _POLL_SECONDS = 0.05

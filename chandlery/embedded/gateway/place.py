@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chandlery.embedded.gateway.table import write_json
-from chandlery.errors import PlatformError
-
-HOST = "127.0.0.1"
+from chandlery.processes.ports import HOST
 
 
 @dataclass(frozen=True)
@@ -90,42 +87,3 @@ def read_address(place: Place) -> Address | None:
 def write_address(place: Place, address: Address) -> None:
     """Say where the gateway is, for the controller, the supervisor and the next start."""
     write_json(place.address, asdict(address))
-
-
-def choose_port(asked: int, remembered: int, taken: frozenset[int] = frozenset()) -> int:
-    """Return a port that can be bound now.
-
-    Args:
-        asked: port that the user named; 0 for none.
-        remembered: port of the last time, taken again when it is free; 0 for none.
-        taken: ports not to use.
-
-    Raises:
-        PlatformError: the port that the user named is in use.
-    """
-    if asked:
-        if not is_free(asked):
-            raise PlatformError(
-                f"port {asked} is in use", "stop what listens there, or choose another with --port"
-            )
-        return asked
-    if remembered and remembered not in taken and is_free(remembered):
-        return remembered
-    while True:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port: int = probe.getsockname()[1]
-        if port not in taken:
-            return port
-
-
-def is_free(port: int) -> bool:
-    """Tell whether a server could listen on the port now."""
-    with socket.socket() as probe:
-        # As servers do; a connection that lingers after a restart is no obstacle.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True

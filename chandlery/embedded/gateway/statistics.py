@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chandlery.embedded.gateway.envoy import ROUTE_CONFIG
-from chandlery.embedded.gateway.place import HOST
+from chandlery.processes.ports import HOST
 
 if TYPE_CHECKING:
     import aiohttp

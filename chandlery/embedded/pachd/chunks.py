@@ -10,7 +10,6 @@ transaction, and a large one never passes through SQLite.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import uuid
@@ -24,6 +23,7 @@ from pathlib import Path
 from grpc import StatusCode
 
 from chandlery.embedded.pachd.failure import ServiceError
+from chandlery.processes.locks import claimed, shared
 
 CHUNK_BYTES = 8 * 1024 * 1024
 SMALL_BYTES = 16 * 1024
@@ -89,20 +89,14 @@ class ChunkStore:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep chunks from being collected. The lock goes with the process, however it ends."""
-        with open(self._lock_file, "rb") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH)
+        with shared(self._lock_file):
             yield
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
         """Try to be the only user of the chunks; gives False at once when somebody uses them."""
-        with open(self._lock_file, "rb") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        with claimed(self._lock_file) as free:
+            yield free
 
     def put(self, *parts: Buffer) -> tuple[bytes, Small | None]:
         """Store one chunk, given in one part or several.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from chandlery.errors import PlatformError
+from chandlery.processes.locks import exclusive
 
 _BUSY_SECONDS = 30.0
 _VERSION = 1
@@ -102,14 +102,13 @@ class Database:
         # Entering and leaving WAL mode can fail with "database is locked" without waiting, so only one process at a
         # time opens or closes. The kernel drops the lock of a killed process.
         path = self._path.parent / "lock"
-        try:
-            lock = path.open("a")
-        except OSError as error:
-            raise PlatformError(
-                f"{path}: {error.strerror}", "make the folder writable, or choose another CHANDLERY_HOME"
-            ) from error
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(exclusive(path))
+            except OSError as error:
+                raise PlatformError(
+                    f"{path}: {error.strerror}", "make the folder writable, or choose another CHANDLERY_HOME"
+                ) from error
             yield
 
     @contextmanager

@@ -80,11 +80,11 @@ def down(root: Path, *, deadline: float = STOP_DEADLINE) -> bool:
     """
     state = folder(root)
     supervisor = processes.load(state / "supervisor.pid")
-    was_up = processes.alive(supervisor)
+    was_up = processes.is_running(supervisor)
     if was_up and supervisor is not None:
         os.kill(supervisor.pid, 15)
         limit = time.monotonic() + deadline
-        while processes.alive(supervisor):
+        while processes.is_running(supervisor):
             if time.monotonic() > limit:
                 raise DeadlineError(
                     f"the platform did not stop within {deadline:.0f} s", f"see {state / 'logs'}"
@@ -93,7 +93,7 @@ def down(root: Path, *, deadline: float = STOP_DEADLINE) -> bool:
     # Services of a supervisor that was killed.
     for path in (state / "services").glob("*.pid"):
         orphan = processes.load(path)
-        was_up = was_up or processes.alive(orphan)
+        was_up = was_up or processes.is_running(orphan)
         processes.end(orphan, root)
         path.unlink(missing_ok=True)
     # Model servers outlive a controller that was killed.
@@ -105,7 +105,7 @@ def down(root: Path, *, deadline: float = STOP_DEADLINE) -> bool:
 
 def running(root: Path) -> bool:
     """Tell whether the supervisor of a home folder runs."""
-    return processes.alive(processes.load(folder(root) / "supervisor.pid"))
+    return processes.is_running(processes.load(folder(root) / "supervisor.pid"))
 
 
 def states(root: Path) -> list[ServiceState]:
@@ -129,10 +129,10 @@ def _start(root: Path) -> None:
         state / "logs" / "supervisor.log",
     )
     limit = time.monotonic() + 20
-    while processes.load(state / "supervisor.pid") != identity:
+    while not ((known := processes.load(state / "supervisor.pid")) and known.is_same(identity)):
         if child.poll() is not None:
             if child.returncode == 0:
-                return  # another one holds the home: the caller looks again
+                return  # another supervisor runs in this home: the caller checks again
             raise PlatformError(f"the supervisor ended: {_last_line(state)}", f"see {_log(state)}")
         if time.monotonic() > limit:
             raise PlatformError("the supervisor did not start", f"see {_log(state)}")

@@ -7,7 +7,6 @@ services that still run and starts those that do not.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -21,16 +20,11 @@ from types import FrameType
 
 from chandlery import processes
 from chandlery.addresses import home
-from chandlery.embedded.supervisor.services import (
-    Service,
-    endpoint_table,
-    free_port,
-    port_open,
-    service_environment,
-    services,
-)
+from chandlery.embedded.supervisor.services import Service, endpoint_table, service_environment, services
 from chandlery.files import write_json
 from chandlery.processes import ProcessId
+from chandlery.processes.locks import claim
+from chandlery.processes.ports import free_port, is_open
 
 TICK = 0.25  # seconds between looks
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0  # seconds before a service that died is started again
@@ -61,11 +55,8 @@ def main() -> int:
     root = home()
     state = folder(root)
     state.mkdir(parents=True, exist_ok=True)
-    lock = open(state / "lock", "w")  # noqa: SIM115 (held until the process ends)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print("another supervisor holds this home", flush=True)
+    if claim(state / "lock") is None:  # never closed: held until the process ends
+        print("another supervisor runs in this home", flush=True)
         return 0
     stop = threading.Event()
 
@@ -74,7 +65,7 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    processes.save(ProcessId(os.getpid(), processes.started(os.getpid())), state / "supervisor.pid")
+    processes.save(processes.identify(os.getpid()), state / "supervisor.pid")
     supervise(root, stop)
     return 0
 
@@ -88,7 +79,7 @@ def supervise(root: Path, stop: threading.Event) -> None:
     running = [Running(service) for service in services(root, ports)]
     for entry in running:
         known = adopted.get(entry.service.name)
-        if processes.alive(known):
+        if processes.is_running(known):
             entry.process, entry.since = known, time.monotonic()
         elif known is not None:
             processes.end(known, root)  # its leader is gone: nothing of its group may stay
@@ -128,9 +119,9 @@ def remembered_ports(root: Path, adopted: dict[str, ProcessId | None]) -> dict[s
         ports = {}
     for name in ("mlflow", "gateway"):
         wanted = int(os.environ.get(f"CHANDLERY_{name.upper()}_PORT", "0")) or ports.get(name, 0)
-        if processes.alive(adopted.get(name)) and name in ports:
+        if processes.is_running(adopted.get(name)) and name in ports:
             continue
-        if not wanted or port_open(wanted):
+        if not wanted or is_open(wanted):
             if wanted:
                 print(f"port {wanted} for {name} is taken by another program: choosing another", flush=True)
             wanted = free_port()
@@ -143,7 +134,7 @@ def _keep(entry: Running, environment: dict[str, str], state: Path) -> None:
     service = entry.service
     if entry.child is not None and entry.child.poll() is not None:
         entry.child = None  # reaped: no zombie stays
-    if processes.alive(entry.process):
+    if processes.is_running(entry.process):
         entry.ready = entry.ready or service.ready()
         if time.monotonic() - entry.since > STEADY:
             entry.back_off = FIRST_BACK_OFF

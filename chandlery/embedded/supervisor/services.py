@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from chandlery.processes.ports import is_open
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def services(home: Path, ports: Mapping[str, int]) -> list[Service]:
         Service(
             "gateway",
             [*python, "chandlery.embedded.gateway", "--port", str(gateway)],
-            lambda: port_open(gateway),
+            lambda: is_open(gateway),
         ),
         Service(
             "deployments",
@@ -83,21 +84,6 @@ def service_environment(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def port_open(port: int) -> bool:
-    """Tell whether something listens on a loopback port."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def http_ready(port: int, path: str) -> bool:

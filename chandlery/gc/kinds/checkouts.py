@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from chandlery import leases
 from chandlery.data.checkouts import cache_folder
 from chandlery.gc.candidate import Candidate, newest
 from chandlery.gc.survey import Survey
+from chandlery.processes import marks
 
 _KEY = re.compile(r"(?P<commit>[0-9a-f]{32})(-[0-9a-f]{12})?")
 _PARTIAL = re.compile(r"\.(?P<key>[0-9a-f]{32}(-[0-9a-f]{12})?)(\.json)?\.partial-.*")
@@ -23,14 +23,14 @@ def checkout_candidates(survey: Survey) -> Iterator[Candidate]:
     for description in sorted([*root.glob("*/*.json"), *root.glob("*/*/*.json")]):
         folder = description.with_suffix("")
         match = _KEY.fullmatch(folder.name)
-        used = max(leases.last_used(folder), _modified(description))
+        used = max(marks.last_used(folder), _modified(description))
         if not match or not survey.policy.old(used):
             continue
         repo = str(folder.parent.relative_to(root))
         exists = commits is None or (repo, match["commit"]) in commits
         reason = "not used for so long; it can be made again" if exists else "its commit is no more"
         # The mark goes last, under its own lock: the folder is what makes the rest known.
-        paths = (folder, description, leases.mark_of(folder))
+        paths = (folder, description, marks.mark_of(folder))
         yield Candidate("checkout", f"{repo}@{folder.name}", reason, paths, leased=folder)
     for partial in sorted([*root.glob("*/.*.partial-*"), *root.glob("*/*/.*.partial-*")]):
         match = _PARTIAL.fullmatch(partial.name)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from chandlery import leases
 from chandlery.gc.candidate import Candidate, newest
 from chandlery.gc.survey import Survey
+from chandlery.processes import marks
 from chandlery.registry.download import cache_folder
 
 _PACKAGE = re.compile(r"(?P<version>\d+)-[0-9a-f]{1,16}")
@@ -26,9 +26,9 @@ def model_candidates(survey: Survey) -> Iterator[Candidate]:
     for folder in sorted(root.glob("*/*")):
         model = folder.parent.name
         if match := _PACKAGE.fullmatch(folder.name):
-            used = max(leases.last_used(folder), folder.stat().st_mtime)
+            used = max(marks.last_used(folder), folder.stat().st_mtime)
             if (model, match["version"]) not in served and survey.policy.old(used):
-                paths = (folder, leases.mark_of(folder))
+                paths = (folder, marks.mark_of(folder))
                 reason = "not served and not used for so long; it can be fetched again"
                 yield Candidate("model", f"{model}/{folder.name}", reason, paths, leased=folder)
         elif (match := _INCOMING.fullmatch(folder.name)) and survey.policy.long_idle(newest(folder)):

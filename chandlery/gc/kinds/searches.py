@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from chandlery.files import is_locked
 from chandlery.gc.candidate import Candidate, newest
 from chandlery.gc.references import read_json
 from chandlery.gc.survey import Survey
+from chandlery.processes.locks import is_locked
 
 
 def trial_candidates(survey: Survey) -> Iterator[Candidate]:

@@ -9,24 +9,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chandlery import processes
 from chandlery.embedded.supervisor import control, daemon
-from chandlery.embedded.supervisor.services import free_port
+from chandlery.processes.ports import free_port
 from tests.chaos.faults import full_disk, small_disk
 
 # A supervisor whose services are two small programs: one listens on the gateway's port, one only sleeps.
 STAND_IN = """
 import sys
 from chandlery.embedded.supervisor import daemon, services
+from chandlery.processes.ports import is_open
 def small(home, ports):
     port = ports["gateway"]
     listen = f"import socket,time; s=socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
     return [
-        services.Service("gateway", [sys.executable, "-c", listen], lambda: services.port_open(port)),
+        services.Service("gateway", [sys.executable, "-c", listen], lambda: is_open(port)),
         services.Service("sleeper", [sys.executable, "-c", "import time; time.sleep(600)"], lambda: True, order=1),
     ]
 daemon.services = small
@@ -77,7 +79,7 @@ def test_up_twice_is_one_platform_and_down_leaves_nothing(home: Path) -> None:
     assert pids(home) == first
     assert set(first) == {"gateway", "sleeper"}
     assert control.down(home)
-    assert not any(processes.running(pid) for pid in first.values())
+    assert not any(processes.runs(pid) for pid in first.values())
     assert not control.running(home)
     assert not (home / "platform" / "endpoints.json").exists()
     assert not control.down(home)
@@ -97,7 +99,7 @@ def test_a_killed_supervisors_services_are_adopted_with_their_ports(home: Path) 
     supervisor = processes.load(home / "platform" / "supervisor.pid")
     assert supervisor is not None
     os.kill(supervisor.pid, signal.SIGKILL)
-    wait_until(lambda: not processes.alive(supervisor))
+    wait_until(lambda: not processes.is_running(supervisor))
     assert not control.running(home)
     control.up(home)
     assert pids(home) == before
@@ -110,9 +112,9 @@ def test_down_after_the_supervisor_was_killed_stops_its_services(home: Path) -> 
     supervisor = processes.load(home / "platform" / "supervisor.pid")
     assert supervisor is not None
     os.kill(supervisor.pid, signal.SIGKILL)
-    wait_until(lambda: not processes.alive(supervisor))
+    wait_until(lambda: not processes.is_running(supervisor))
     control.down(home)
-    wait_until(lambda: not any(processes.running(pid) for pid in before.values()))
+    wait_until(lambda: not any(processes.runs(pid) for pid in before.values()))
 
 
 def test_ports_are_remembered_over_down_and_up_but_a_strangers_port_is_left_alone(home: Path) -> None:
@@ -128,10 +130,11 @@ def test_ports_are_remembered_over_down_and_up_but_a_strangers_port_is_left_alon
 
 
 def test_a_reused_pid_is_not_the_process_it_was() -> None:
-    me = processes.ProcessId(os.getpid(), processes.started(os.getpid()))
-    assert processes.alive(me)
-    assert not processes.alive(processes.ProcessId(os.getpid(), me.started - 3600))
-    assert not processes.alive(None)
+    me = processes.identify(os.getpid())
+    assert processes.is_running(me)
+    assert not processes.is_running(processes.ProcessId(os.getpid(), me.started - 3600))
+    assert not processes.is_running(replace(me, ticks=me.ticks - 1))
+    assert not processes.is_running(None)
 
 
 def test_free_ports_can_be_bound() -> None:
@@ -152,7 +155,7 @@ def test_a_full_disk_passes_and_the_supervisor_goes_on(
             with full_disk(root, 0):
                 os.kill(before["sleeper"], signal.SIGKILL)
                 time.sleep(2)
-                assert processes.alive(supervisor)
+                assert processes.is_running(supervisor)
             wait_until(lambda: ready(root) and pids(root)["sleeper"] != before["sleeper"])
             assert processes.load(root / "platform" / "supervisor.pid") == supervisor
             assert pids(root)["gateway"] == before["gateway"]

@@ -95,7 +95,7 @@ def check_versions(laptop: Laptop) -> None:
     champion = asked(laptop.json("lineage", "models:/digits@champion"))
     assert champion["name"].startswith("models:/digits/")
     code = (
-        "from chandlery.platform import require_mlflow; from mlflow import MlflowClient;"
+        "from chandlery.addresses import require_mlflow; from mlflow import MlflowClient;"
         "c = MlflowClient(require_mlflow());"
         "print('\\n'.join(v.tags.get('chandlery.model_digest', '') for v in c.search_model_versions(\"name='digits'\")))"
     )

@@ -120,7 +120,7 @@ def test_kill_9_leaves_no_process_and_the_same_command_completes(
     process = start(package, marks)
     wait_for(marks)
     pid = int(marks.read_text().split()[1])
-    step = processes.ProcessId(pid, processes.started(pid))
+    step = processes.identify(pid)
     record = all_runs(Path(os.environ["CHANDLERY_HOME"]))[0]
     assert record.process is not None
     victims = {"command": [process.pid], "executor": [record.process.pid], "step": [pid]}
@@ -129,15 +129,15 @@ def test_kill_9_leaves_no_process_and_the_same_command_completes(
     process.wait(timeout=120)
     if victim != "all":
         limit = time.monotonic() + 60
-        while processes.alive(step) and time.monotonic() < limit:
+        while processes.is_running(step) and time.monotonic() < limit:
             time.sleep(0.05)
-        assert not processes.alive(step)
+        assert not processes.is_running(step)
     marks.with_name("marks.calm").touch()
     outcome = go(package, marks, mood="slow")
     assert outcome.exit_code == 0
     assert outcome.record.run_id == record.run_id
     assert set(acted_in(marks)) == {record.run_id}
-    assert not processes.alive(step)
+    assert not processes.is_running(step)
 
 
 def start(package: Path, marks: Path) -> subprocess.Popen[bytes]:

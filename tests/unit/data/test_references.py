@@ -101,7 +101,7 @@ def test_a_commit_with_an_error_is_not_read(client: Client, commits: list[str]) 
 
 def test_what_a_dead_writer_left_is_passed_over(client: Client, commits: list[str]) -> None:
     values = json.loads(lease.opening(Provenance(), "", 3600))
-    values["writer"]["born"] = 1.0
+    values["writer"] |= {"born": 1.0, "ticks": 1}
     start(client, json.dumps(values))
     assert data.resolve(client, "digits", "master", timeout=1).commit == commits[-1]
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from chandlery import addresses, gc, leases, registry
+from chandlery import addresses, gc, registry
 from chandlery.cli.main import app
 from chandlery.data import remembered
 from chandlery.errors import ConflictError, UserError
 from chandlery.gc.trash import Trash
+from chandlery.processes import marks
 from chandlery.runs.launch import only_run
 
 from .world import DAY, World, contents
@@ -124,11 +125,11 @@ def test_a_silent_registry_keeps_every_run(world: World, monkeypatch: pytest.Mon
 def test_a_checkout_goes_and_comes_again(world: World) -> None:
     commit = world.commit(1)
     folder = world.checkout(commit)
-    leases.drop(folder)
+    marks.release(folder)
     world.age(8 * DAY)
     assert freed() == {("checkout", f"digits@{commit}")}
     assert contents(world.checkout(commit)) == world.commits[commit]
-    leases.drop(folder)
+    marks.release(folder)
     assert freed() == set()
 
 
@@ -152,13 +153,13 @@ def test_a_model_goes_unless_it_is_served_and_can_be_fetched_for_a_rollback(worl
     folders = [registry.download("digits", version) for version in (served, previous)]
     expected = contents(folders[1])
     for folder in folders:
-        leases.drop(folder)
+        marks.release(folder)
     world.deploy("digits", served, "")
     world.age(8 * DAY)
     assert freed() == {("model", f"digits/{folders[1].name}")}
     assert folders[0].is_dir()
     assert contents(registry.download("digits", previous)) == expected
-    leases.drop(folders[1])
+    marks.release(folders[1])
 
 
 def test_files_of_deleted_trials_and_deployments_go(world: World) -> None:
@@ -198,7 +199,7 @@ def test_a_kill_at_any_moment_loses_nothing_and_the_next_one_finishes(world: Wor
     world.commit(2, needed)
     for _ in range(2):
         world.run()
-    leases.drop(world.checkout(commit))
+    marks.release(world.checkout(commit))
     world.age(8 * DAY)
     expected = len(gc.collect(gc.Policy(keep_runs=0), dry_run=True).freed)
     assert expected >= 8
@@ -266,15 +267,15 @@ def test_the_command_line(world: World) -> None:
 
 def test_a_mark_that_was_removed_while_somebody_waited_is_made_anew(tmp_path: Path) -> None:
     thing = tmp_path / "thing"
-    leases.hold(thing)
-    assert leases.is_held(thing)
-    assert time.time() - leases.last_used(thing) < 60
-    leases.mark_of(thing).unlink()
-    leases.hold(thing)
-    assert leases.is_held(thing)
-    leases.drop(thing)
-    assert not leases.is_held(thing)
-    with leases.alone(tmp_path / "other") as free:
+    marks.use(thing)
+    assert marks.is_used(thing)
+    assert time.time() - marks.last_used(thing) < 60
+    marks.mark_of(thing).unlink()
+    marks.use(thing)
+    assert marks.is_used(thing)
+    marks.release(thing)
+    assert not marks.is_used(thing)
+    with marks.only_user(tmp_path / "other") as free:
         assert free
-    assert not leases.mark_of(tmp_path / "other").exists()
+    assert not marks.mark_of(tmp_path / "other").exists()
     assert addresses.home()

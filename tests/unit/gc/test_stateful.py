@@ -24,7 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from chandlery import gc, leases, registry
+from chandlery import gc, registry
+from chandlery.processes import marks
 from chandlery.runs.launch import only_run
 
 from .world import DAY, Registry, World, contents
@@ -68,7 +69,7 @@ class Life(RuleBasedStateMachine):
         if hasattr(self, "root"):
             self.in_progress.close()
             for commit in self.open:
-                leases.drop(self.world.checkout_folder(commit))
+                marks.release(self.world.checkout_folder(commit))
             self.registry.close()
             shutil.rmtree(self.root, ignore_errors=True)
 
@@ -95,13 +96,13 @@ class Life(RuleBasedStateMachine):
         if keep_open:
             self.open.add(commit)
         elif commit not in self.open:
-            leases.drop(folder)
+            marks.release(folder)
 
     @precondition(lambda self: self.open)
     @rule()
     def close(self) -> None:
         commit = self.open.pop()
-        leases.drop(self.world.checkout_folder(commit))
+        marks.release(self.world.checkout_folder(commit))
 
     @precondition(lambda self: not self.running)
     @rule(cached=st.booleans(), keeps=st.booleans())
@@ -137,7 +138,7 @@ class Life(RuleBasedStateMachine):
         version = data.draw(st.sampled_from(sorted(self.versions)))
         folder = registry.download("digits", version)
         assert (folder / "model.keras").read_bytes() == f"weights of {version}".encode() * 100
-        leases.drop(folder)
+        marks.release(folder)
         self.models[version] = Thing()
 
     @precondition(lambda self: self.versions)

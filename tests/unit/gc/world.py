@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from chandlery import data, leases, platform, provenance
+from chandlery import data, platform, provenance
 from chandlery.data.client import connect
 from chandlery.data.references import repo_message
 from chandlery.deployments.spec import ServingSpec, Variant, to_seldon
@@ -254,4 +254,4 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-__all__ = ["DAY", "FAILED", "REPO", "SUCCEEDED", "Registry", "World", "contents", "leases", "provenance"]
+__all__ = ["DAY", "FAILED", "REPO", "SUCCEEDED", "Registry", "World", "contents", "provenance"]

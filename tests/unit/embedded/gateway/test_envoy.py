@@ -11,7 +11,7 @@ import pytest
 
 from chandlery.embedded.gateway import envoy
 from chandlery.embedded.gateway.__main__ import choose_kind
-from chandlery.embedded.gateway.place import Place, choose_port
+from chandlery.embedded.gateway.place import Place
 from chandlery.embedded.gateway.table import (
     Backend,
     Routes,
@@ -23,6 +23,7 @@ from chandlery.embedded.gateway.table import (
     write_table,
 )
 from chandlery.errors import PlatformError, UserError
+from chandlery.processes.ports import choose_port
 
 TABLE = Table(
     7,

@@ -18,7 +18,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from chandlery import processes
-processes.save = lambda identity, path: (print(identity.pid, flush=True), os.kill(os.getpid(), signal.SIGKILL))
+from chandlery.processes import lifecycle
+lifecycle.save = lambda identity, path: (print(identity.pid, flush=True), os.kill(os.getpid(), signal.SIGKILL))
 folder = Path(sys.argv[1])
 processes.start_remembered(["/bin/sh", "-c", f"touch {folder}/ran"], dict(os.environ), folder / "log", folder / "pid")
 """
@@ -42,7 +43,7 @@ def test_who_is_killed_before_remembering_has_started_nothing(tmp_path: Path) ->
     assert done.returncode == -signal.SIGKILL
     held = int(done.stdout)
     limit = time.monotonic() + 30
-    while processes.running(held):
+    while processes.runs(held):
         assert time.monotonic() < limit, "it waits for ever"
         time.sleep(0.02)
     assert not (tmp_path / "ran").exists()
@@ -75,11 +76,11 @@ def test_a_group_is_ended_without_its_leader_but_never_a_strangers(tmp_path: Pat
     member = int(leader.stdout.readline())
     leader.wait(30)
     try:
-        processes.end(processes.ProcessId(leader.pid, processes.started(member) - 3600), tmp_path)
+        processes.end(processes.ProcessId(leader.pid, processes.identify(member).started - 3600), tmp_path)
         limit = time.monotonic() + 30
-        while marked and processes.running(member):
+        while marked and processes.runs(member):
             assert time.monotonic() < limit, "it was left running"
             time.sleep(0.02)
-        assert processes.running(member) != marked
+        assert processes.runs(member) != marked
     finally:
         processes.signal_group(leader.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Processes that outlive who started them: found again by pid and start time, ended by group."""
+"""The life of a process that outlives the one that started it: started, remembered on disk, found again, ended."""
 
 from __future__ import annotations
 
@@ -9,30 +9,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-import psutil
-
 from chandlery.files import write_json
+from chandlery.processes.identity import ProcessId, identify, is_running, read
 
-# Waits for a word before it becomes the program that it was given; without one (whoever was to say it is gone) it ends.
-_HELD = ("/bin/sh", "-c", 'read -r word || exit 1; exec "$@" </dev/null', "held")
-
-START_TOLERANCE = 1.0  # seconds by which two readings of one process's start time may differ
-
-
-@dataclass(frozen=True)
-class ProcessId:
-    """A process beyond doubt: pids are reused, a pid with its start time is not.
-
-    Attributes:
-        pid: process id; also its group, as each is started as a group leader.
-        started: start time, seconds since the epoch.
-    """
-
-    pid: int
-    started: float
+# A shell that waits for a line before it becomes the program that it was given. It ends without the line: then the
+# process that was to write the line is gone.
+_WAITING = ("/bin/sh", "-c", 'read -r word || exit 1; exec "$@" </dev/null', "waiting")
 
 
 def start(
@@ -49,7 +34,7 @@ def start(
             env=dict(environment),
             start_new_session=True,
         )
-    return process, ProcessId(process.pid, started(process.pid))
+    return process, identify(process.pid)
 
 
 def start_remembered(
@@ -57,7 +42,7 @@ def start_remembered(
 ) -> tuple[subprocess.Popen[bytes], ProcessId]:
     """Start a process as `start` does, but not before its identity is on disk.
 
-    Whoever starts it may be killed at any moment: either the process is found by what `path` says, or it never ran.
+    The caller may be killed at any moment: either the process is found by the identity in `path`, or it never ran.
 
     Args:
         argv: command line.
@@ -71,7 +56,7 @@ def start_remembered(
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as out:
         process = subprocess.Popen(
-            [*_HELD, *argv],
+            [*_WAITING, *argv],
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -80,7 +65,7 @@ def start_remembered(
             bufsize=0,
         )
     assert process.stdin is not None
-    identity = ProcessId(process.pid, started(process.pid))
+    identity = identify(process.pid)
     with process.stdin:
         try:
             save(identity, path)
@@ -93,24 +78,6 @@ def start_remembered(
     return process, identity
 
 
-def alive(process: ProcessId | None) -> bool:
-    """Tell whether the process still runs (a zombie does not)."""
-    if process is None or not running(process.pid):
-        return False
-    try:
-        return abs(psutil.Process(process.pid).create_time() - process.started) < START_TOLERANCE
-    except psutil.Error:
-        return False
-
-
-def running(pid: int) -> bool:
-    """Tell whether some process of this pid runs; one that has ended and that nobody has reaped yet does not."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
-
-
 def end(process: ProcessId | None, home: Path, grace: float = 10.0) -> None:
     """End the process and its whole group: SIGTERM, then SIGKILL after `grace` seconds.
 
@@ -121,14 +88,14 @@ def end(process: ProcessId | None, home: Path, grace: float = 10.0) -> None:
     """
     if process is None:
         return
-    ours = alive(process)
+    ours = is_running(process)
     if ours:
         signal_group(process.pid, signal.SIGTERM)
         limit = time.monotonic() + grace
-        while alive(process) and time.monotonic() < limit:
+        while is_running(process) and time.monotonic() < limit:
             time.sleep(0.05)
-    # The group outlives its leader when the leader alone was killed. But once all of it is gone (this machine may
-    # have been started anew since), its number is free for a stranger's group, which does not carry our home.
+    # The group outlives its leader when the leader alone was killed. Once the whole group is gone, its number may be
+    # given to another program's group, which does not have this home in its environment.
     for member in group_members(process):
         if ours or _carries(member, home):
             _signal(member, signal.SIGKILL)
@@ -144,14 +111,18 @@ def signal_group(group: int, number: int) -> None:
 
 def group_members(process: ProcessId) -> list[int]:
     """Return the pids in the process's group that started no earlier than it did."""
+    import psutil
+
     members = []
-    for candidate in psutil.process_iter(["pid", "create_time"]):
+    for pid in psutil.pids():
         try:
-            same = os.getpgid(candidate.info["pid"]) == process.pid
+            if os.getpgid(pid) != process.pid:
+                continue
         except OSError:
             continue
-        if same and candidate.info["create_time"] >= process.started - START_TOLERANCE:
-            members.append(int(candidate.info["pid"]))
+        found = read(pid)
+        if found is not None and found.is_no_older(process):
+            members.append(pid)
     return members
 
 
@@ -168,15 +139,9 @@ def load(path: Path) -> ProcessId | None:
         return None
 
 
-def started(pid: int) -> float:
-    """Return the start time of a process, seconds since the epoch; now, when it is gone."""
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.Error:
-        return time.time()
-
-
 def _carries(pid: int, home: Path) -> bool:
+    import psutil
+
     try:
         return psutil.Process(pid).environ().get("CHANDLERY_HOME") == str(home)
     except psutil.Error:

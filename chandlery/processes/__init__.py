@@ -1,0 +1,28 @@
+"""Processes that outlive the one that started them: their identity, life and end; file locks, use marks and ports."""
+
+from chandlery.processes.identity import ProcessId, holder_is_running, holder_text, identify, is_running, runs
+from chandlery.processes.lifecycle import (
+    end,
+    group_members,
+    load,
+    save,
+    signal_group,
+    start,
+    start_remembered,
+)
+
+__all__ = [
+    "ProcessId",
+    "end",
+    "group_members",
+    "holder_is_running",
+    "holder_text",
+    "identify",
+    "is_running",
+    "load",
+    "runs",
+    "save",
+    "signal_group",
+    "start",
+    "start_remembered",
+]
