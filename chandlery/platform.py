@@ -67,7 +67,7 @@ def open_garbage() -> Garbage | None:
     parts = split("data", endpoints().data)
     if parts.scheme != "embedded" or not Path(parts.path).is_dir():
         return None
-    from chandlery.embedded.pachd.store import Store
+    from chandlery.embedded.pachd.store.store import Store
 
     return Store(Path(parts.path))
 
@@ -112,6 +112,6 @@ def serve_data(address: str) -> None:
         raise UserError(
             f"{VARIABLES['data']}={endpoints().data} is not embedded", "it has a server of its own"
         )
-    from chandlery.embedded.pachd.server import serve
+    from chandlery.embedded.pachd.faces.server import serve
 
     serve(Path(parts.path), address)

@@ -26,7 +26,7 @@ TEXT = st.text(st.characters(), max_size=30) | st.text("a/.%\\*?[]{}!()@+^~:0²\
 
 
 def test_names_come_back_as_they_were():
-    from chandlery.embedded.pachd.paths import check_path
+    from chandlery.embedded.pachd.store.paths import check_path
 
     @cases(TEXT, share=0.4)
     def case(text):

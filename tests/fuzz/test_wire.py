@@ -15,9 +15,9 @@ from pachyderm_sdk import Client
 from pachyderm_sdk.api import pfs
 
 from chandlery.embedded.pachd import open_client
-from chandlery.embedded.pachd.calls import Handler, load_handlers, version
-from chandlery.embedded.pachd.server import _Router
-from chandlery.embedded.pachd.store import Store
+from chandlery.embedded.pachd.faces.server import _Router
+from chandlery.embedded.pachd.rpc.calls import Handler, load_handlers, version
+from chandlery.embedded.pachd.store.store import Store
 
 from .harness import cases
 

@@ -16,8 +16,8 @@ from chandlery import addresses, platform
 from chandlery.data import names
 from chandlery.data.references import repo_message
 from chandlery.data.sources import open_source
-from chandlery.embedded.pachd.failure import ServiceError
-from chandlery.embedded.pachd.parsing import parse
+from chandlery.embedded.pachd.rpc.parsing import parse
+from chandlery.embedded.pachd.store.failure import ServiceError
 from chandlery.errors import InvalidDocumentError, RecipeError, RegistryError, UserError
 from chandlery.inference.refusal import Refused
 from chandlery.inference.seldon_v1 import read_message

@@ -29,7 +29,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def address(store: Path) -> Iterator[str]:
     """Where the store is served on a socket."""
-    from chandlery.embedded.pachd.server import start
+    from chandlery.embedded.pachd.faces.server import start
 
     server, address = start(store, "127.0.0.1:0")
     yield f"grpc://{address}"

@@ -22,7 +22,7 @@ from chandlery.errors import DataError, DeadlineError, PlatformError
 pytestmark = pytest.mark.slow
 
 SERVE = (
-    "import sys; from pathlib import Path; from chandlery.embedded.pachd.server import serve;"
+    "import sys; from pathlib import Path; from chandlery.embedded.pachd.faces.server import serve;"
     "serve(Path(sys.argv[1]), sys.argv[2])"
 )
 

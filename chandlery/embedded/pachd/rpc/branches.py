@@ -9,11 +9,12 @@ import betterproto
 from betterproto.lib.google.protobuf import Empty
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import graph, messages, references, tables, triggers
-from chandlery.embedded.pachd.calls import Call, rpc
-from chandlery.embedded.pachd.failure import invalid, unimplemented, unknown
-from chandlery.embedded.pachd.tables import Branch, Connection
-from chandlery.embedded.pachd.triggers import Trigger
+from chandlery.embedded.pachd.rpc import messages, references
+from chandlery.embedded.pachd.rpc.calls import Call, rpc
+from chandlery.embedded.pachd.store import graph, tables, triggers
+from chandlery.embedded.pachd.store.failure import invalid, unimplemented, unknown
+from chandlery.embedded.pachd.store.tables import Branch, Connection
+from chandlery.embedded.pachd.store.triggers import Trigger
 
 
 @rpc("/pfs_v2.API/CreateBranch", pfs.CreateBranchRequest)

@@ -8,8 +8,8 @@ from betterproto.lib.google.protobuf import Empty
 from grpc import StatusCode
 from pachyderm_sdk.api import admin, auth, version
 
-from chandlery.embedded.pachd.calls import Call, rpc
-from chandlery.embedded.pachd.failure import ServiceError
+from chandlery.embedded.pachd.rpc.calls import Call, rpc
+from chandlery.embedded.pachd.store.failure import ServiceError
 
 VERSION = (2, 12, 2)  # the API spoken
 

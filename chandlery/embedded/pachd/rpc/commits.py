@@ -9,10 +9,17 @@ from betterproto.lib.google.protobuf import Empty
 from grpc import StatusCode
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import graph, layers, messages, paths, references, tables
-from chandlery.embedded.pachd.calls import Call, rpc, version, wait_for_change
-from chandlery.embedded.pachd.failure import ServiceError, invalid, not_found, unimplemented, unknown
-from chandlery.embedded.pachd.tables import Commit, Connection, State
+from chandlery.embedded.pachd.rpc import messages, references
+from chandlery.embedded.pachd.rpc.calls import Call, rpc, version, wait_for_change
+from chandlery.embedded.pachd.store import graph, layers, paths, tables
+from chandlery.embedded.pachd.store.failure import (
+    ServiceError,
+    invalid,
+    not_found,
+    unimplemented,
+    unknown,
+)
+from chandlery.embedded.pachd.store.tables import Commit, Connection, State
 
 
 @rpc("/pfs_v2.API/StartCommit", pfs.StartCommitRequest)

@@ -9,13 +9,14 @@ from typing import Any
 from betterproto.lib.google.protobuf import Empty
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import changes, operations, references, tables
-from chandlery.embedded.pachd.calls import Call, rpc
-from chandlery.embedded.pachd.database import now
-from chandlery.embedded.pachd.failure import ServiceError, not_found, unimplemented, unknown
-from chandlery.embedded.pachd.reading import snapshot
+from chandlery.embedded.pachd.rpc import operations, references
+from chandlery.embedded.pachd.rpc.calls import Call, rpc
 from chandlery.embedded.pachd.rpc.modify import record
-from chandlery.embedded.pachd.tables import Connection
+from chandlery.embedded.pachd.rpc.reading import snapshot
+from chandlery.embedded.pachd.store import changes, tables
+from chandlery.embedded.pachd.store.database import now
+from chandlery.embedded.pachd.store.failure import ServiceError, not_found, unimplemented, unknown
+from chandlery.embedded.pachd.store.tables import Connection
 
 _DEFAULT_SECONDS = 600
 _MIN_SECONDS, _MAX_SECONDS = 1, 1800

@@ -8,11 +8,12 @@ from typing import Any
 from betterproto.lib.google.protobuf import BytesValue
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import archive, paths, references, tables, wire
-from chandlery.embedded.pachd.calls import Call, rpc
-from chandlery.embedded.pachd.failure import unimplemented, unknown
-from chandlery.embedded.pachd.reading import Snapshot, file_not_found, snapshot
-from chandlery.embedded.pachd.tree import Node
+from chandlery.embedded.pachd.rpc import archive, references, wire
+from chandlery.embedded.pachd.rpc.calls import Call, rpc
+from chandlery.embedded.pachd.rpc.reading import Snapshot, file_not_found, snapshot
+from chandlery.embedded.pachd.store import paths, tables
+from chandlery.embedded.pachd.store.failure import unimplemented, unknown
+from chandlery.embedded.pachd.store.tree import Node
 
 _MAX_NUMBER = 100_000
 

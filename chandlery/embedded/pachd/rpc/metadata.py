@@ -9,10 +9,17 @@ import betterproto
 from grpc import StatusCode
 from pachyderm_sdk.api import metadata
 
-from chandlery.embedded.pachd import references, tables
-from chandlery.embedded.pachd.calls import Call, rpc
-from chandlery.embedded.pachd.failure import ServiceError, invalid, not_found, unimplemented, unknown
-from chandlery.embedded.pachd.tables import Connection
+from chandlery.embedded.pachd.rpc import references
+from chandlery.embedded.pachd.rpc.calls import Call, rpc
+from chandlery.embedded.pachd.store import tables
+from chandlery.embedded.pachd.store.failure import (
+    ServiceError,
+    invalid,
+    not_found,
+    unimplemented,
+    unknown,
+)
+from chandlery.embedded.pachd.store.tables import Connection
 
 
 @rpc("/metadata.API/EditMetadata", metadata.EditMetadataRequest)

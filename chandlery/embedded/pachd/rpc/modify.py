@@ -11,12 +11,13 @@ from typing import Any
 from betterproto.lib.google.protobuf import Empty
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import graph, layers, operations, paths, references, tables
-from chandlery.embedded.pachd.calls import Call, rpc
-from chandlery.embedded.pachd.changes import ChangeSet, Recorder
-from chandlery.embedded.pachd.failure import invalid, not_found, unimplemented, unknown
-from chandlery.embedded.pachd.operations import Add, AddUrl, Copy, Delete, Operation, SetCommit
-from chandlery.embedded.pachd.tables import Commit, Connection
+from chandlery.embedded.pachd.rpc import operations, references
+from chandlery.embedded.pachd.rpc.calls import Call, rpc
+from chandlery.embedded.pachd.rpc.operations import Add, AddUrl, Copy, Delete, Operation, SetCommit
+from chandlery.embedded.pachd.store import graph, layers, paths, tables
+from chandlery.embedded.pachd.store.changes import ChangeSet, Recorder
+from chandlery.embedded.pachd.store.failure import invalid, not_found, unimplemented, unknown
+from chandlery.embedded.pachd.store.tables import Commit, Connection
 
 _URL_SECONDS = 60.0
 _URL_PIECE = 1024 * 1024

@@ -9,10 +9,11 @@ from betterproto.lib.google.protobuf import Empty
 from grpc import StatusCode
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd import graph, messages, paths, references, tables
-from chandlery.embedded.pachd.calls import Call, rpc
-from chandlery.embedded.pachd.database import now
-from chandlery.embedded.pachd.failure import (
+from chandlery.embedded.pachd.rpc import messages, references
+from chandlery.embedded.pachd.rpc.calls import Call, rpc
+from chandlery.embedded.pachd.store import graph, paths, tables
+from chandlery.embedded.pachd.store.database import now
+from chandlery.embedded.pachd.store.failure import (
     ServiceError,
     already_exists,
     invalid,
@@ -20,7 +21,7 @@ from chandlery.embedded.pachd.failure import (
     unimplemented,
     unknown,
 )
-from chandlery.embedded.pachd.tables import Connection
+from chandlery.embedded.pachd.store.tables import Connection
 
 
 @rpc("/pfs_v2.API/CreateProject", pfs.CreateProjectRequest)

@@ -10,14 +10,14 @@ import betterproto
 from betterproto.lib.google.protobuf import Empty
 from pachyderm_sdk.api import transaction
 
-from chandlery.embedded.pachd import messages
-from chandlery.embedded.pachd.calls import Call, rpc
-from chandlery.embedded.pachd.database import now
-from chandlery.embedded.pachd.failure import not_found, unimplemented
-from chandlery.embedded.pachd.graph import Work
+from chandlery.embedded.pachd.rpc import messages
 from chandlery.embedded.pachd.rpc.branches import create_branch_in, delete_branch_in
+from chandlery.embedded.pachd.rpc.calls import Call, rpc
 from chandlery.embedded.pachd.rpc.commits import finish_commit_in, start_commit_in
 from chandlery.embedded.pachd.rpc.repos import create_repo_in, delete_repo_in
+from chandlery.embedded.pachd.store.database import now
+from chandlery.embedded.pachd.store.failure import not_found, unimplemented
+from chandlery.embedded.pachd.store.graph import Work
 
 _STEPS: dict[str, Callable[[Work, Any], Any]] = {
     "create_repo": create_repo_in,

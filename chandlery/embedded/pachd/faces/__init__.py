@@ -1,0 +1,1 @@
+"""The two faces of the embedded pachd: a channel in this process, and a server on a socket."""

@@ -1,0 +1,334 @@
+"""The in-process face: a gRPC channel that calls the handlers, with no socket and no serialisation.
+
+`ChannelToStore` is what `grpc.intercept_channel` and the SDK's stubs need of a channel. A streamed answer is made while
+it is read, in the reader's thread; it ends, and frees what it holds, when the reader lets go of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import grpc
+
+from chandlery.embedded.pachd.rpc.calls import Call, load_handlers
+from chandlery.embedded.pachd.store.failure import ServiceError, from_exception, unimplemented
+from chandlery.embedded.pachd.store.store import Store
+
+
+class CallError(grpc.RpcError, grpc.Call, grpc.Future):  # type: ignore[misc]
+    """A refusal as grpc gives it to a client: an exception that is also the finished call."""
+
+    def __init__(self, error: ServiceError) -> None:
+        super().__init__(error.text)
+        self._error = error
+
+    def code(self) -> grpc.StatusCode:
+        """Return the status code."""
+        return self._error.code
+
+    def details(self) -> str:
+        """Return the text."""
+        return self._error.text
+
+    def __str__(self) -> str:
+        return f"{self._error.code.name}: {self._error.text}"
+
+    def initial_metadata(self) -> tuple[()]:
+        """Return no metadata."""
+        return ()
+
+    def trailing_metadata(self) -> tuple[()]:
+        """Return no metadata."""
+        return ()
+
+    def is_active(self) -> bool:
+        """Return False: the call is over."""
+        return False
+
+    def time_remaining(self) -> None:
+        """Return None: the call is over."""
+
+    def cancel(self) -> bool:
+        """Return False: the call is over."""
+        return False
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Return False: the call is over, `callback` will not be called."""
+        return False
+
+    def cancelled(self) -> bool:
+        """Return whether the call ended by its cancellation."""
+        return self._error.code is grpc.StatusCode.CANCELLED
+
+    def running(self) -> bool:
+        """Return False."""
+        return False
+
+    def done(self) -> bool:
+        """Return True."""
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Raise this error."""
+        raise self
+
+    def exception(self, timeout: float | None = None) -> CallError:
+        """Return this error."""
+        return self
+
+    def traceback(self, timeout: float | None = None) -> Any:
+        """Return the traceback of this error."""
+        return self.__traceback__
+
+    def add_done_callback(self, fn: Callable[[Any], None]) -> None:
+        """Call `fn` at once: the call is over."""
+        fn(self)
+
+
+class _Finished(grpc.Call, grpc.Future):  # type: ignore[misc]
+    """A call of one answer that succeeded."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.OK
+
+    def details(self) -> str:
+        return ""
+
+    def initial_metadata(self) -> tuple[()]:
+        return ()
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+    def is_active(self) -> bool:
+        return False
+
+    def time_remaining(self) -> None:
+        return None
+
+    def cancel(self) -> bool:
+        return False
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        return False
+
+    def cancelled(self) -> bool:
+        return False
+
+    def running(self) -> bool:
+        return False
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        return self._answer
+
+    def exception(self, timeout: float | None = None) -> None:
+        return None
+
+    def traceback(self, timeout: float | None = None) -> None:
+        return None
+
+    def add_done_callback(self, fn: Callable[[Any], None]) -> None:
+        fn(self)
+
+
+class _Stream(grpc.RpcError, grpc.Call, grpc.Future):  # type: ignore[misc]
+    """A call whose answers are read one by one."""
+
+    def __init__(self, call: Call, answers: Iterator[Any]) -> None:
+        self._call = call
+        self._answers = answers
+        self._error: CallError | None = None
+        self._done = False
+        self._callbacks: list[Callable[[Any], None]] = []
+
+    def __iter__(self) -> _Stream:
+        return self
+
+    def __next__(self) -> Any:
+        if self._done:
+            if self._error:
+                raise self._error
+            raise StopIteration
+        try:
+            return next(self._answers)
+        except StopIteration:
+            self._finish(None)
+            raise
+        except Exception as error:
+            failed = CallError(from_exception(error))
+            self._finish(failed)
+            raise failed from error
+
+    def _finish(self, error: CallError | None) -> None:
+        self._done, self._error = True, error
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(self)
+
+    def code(self) -> grpc.StatusCode | None:
+        if not self._done:
+            return None
+        return self._error.code() if self._error else grpc.StatusCode.OK
+
+    def details(self) -> str:
+        return self._error.details() if self._error else ""
+
+    def initial_metadata(self) -> tuple[()]:
+        return ()
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+    def is_active(self) -> bool:
+        return not self._done
+
+    def time_remaining(self) -> float | None:
+        return None if self._call.deadline is None else max(0.0, self._call.deadline - time.monotonic())
+
+    def cancel(self) -> bool:
+        self._call.cancelled.set()
+        return not self._done
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        if self._done:
+            return False
+        self._callbacks.append(lambda _: callback())
+        return True
+
+    def cancelled(self) -> bool:
+        return self._call.cancelled.is_set()
+
+    def running(self) -> bool:
+        return not self._done
+
+    def done(self) -> bool:
+        return self._done
+
+    def result(self, timeout: float | None = None) -> Any:
+        if self._error:
+            raise self._error
+        return self
+
+    def exception(self, timeout: float | None = None) -> CallError | None:
+        return self._error
+
+    def traceback(self, timeout: float | None = None) -> Any:
+        return self._error.__traceback__ if self._error else None
+
+    def add_done_callback(self, fn: Callable[[Any], None]) -> None:
+        if self._done:
+            fn(self)
+        else:
+            self._callbacks.append(fn)
+
+
+class _Method:
+    """One RPC of the channel: the callable that grpc calls a multi-callable."""
+
+    def __init__(self, store: Store, method: str, *, streams: bool, takes_stream: bool = False) -> None:
+        self._store = store
+        self._method = method
+        self._streams = streams
+        self._takes_stream = takes_stream
+
+    def __call__(self, request: Any, timeout: float | None = None, metadata: Any = None, **_: Any) -> Any:
+        if self._streams:
+            call = _new_call(self._store, timeout, metadata)
+            return _Stream(call, self._answers(call, request))
+        return self.with_call(request, timeout, metadata)[0]
+
+    def with_call(self, request: Any, timeout: float | None = None, metadata: Any = None, **_: Any) -> Any:
+        """Return the answer and the finished call; raises CallError."""
+        call = _new_call(self._store, timeout, metadata)
+        try:
+            answer = self._handler()(call, _requests(request) if self._takes_stream else request)
+        except Exception as error:
+            raise CallError(from_exception(error)) from error
+        return answer, _Finished(answer)
+
+    def future(self, request: Any, timeout: float | None = None, metadata: Any = None, **_: Any) -> Any:
+        """Make the call at once and return it finished."""
+        try:
+            return self.with_call(request, timeout, metadata)[1]
+        except CallError as error:
+            return error
+
+    def _answers(self, call: Call, request: Any) -> Iterator[Any]:
+        call.check()
+        yield from self._handler()(call, request)
+
+    def _handler(self) -> Any:
+        rpc = load_handlers().get(self._method)
+        if rpc is None:
+            raise unimplemented(self._method)
+        return rpc.handler
+
+
+class ChannelToStore(grpc.Channel):  # type: ignore[misc]
+    """A channel whose server is the handlers, in this process.
+
+    Args:
+        store: the store that they work on.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def unary_unary(self, method: str, *_: Any, **__: Any) -> Any:
+        """Return the callable of an RPC."""
+        return _Method(self._store, method, streams=False)
+
+    def unary_stream(self, method: str, *_: Any, **__: Any) -> Any:
+        """Return the callable of an RPC that answers with a stream."""
+        return _Method(self._store, method, streams=True)
+
+    def stream_unary(self, method: str, *_: Any, **__: Any) -> Any:
+        """Return the callable of an RPC that takes a stream."""
+        return _Method(self._store, method, streams=False, takes_stream=True)
+
+    def stream_stream(self, method: str, *_: Any, **__: Any) -> Any:
+        """Return the callable of an RPC with streams both ways."""
+        return _Method(self._store, method, streams=True, takes_stream=True)
+
+    def subscribe(self, callback: Callable[[Any], None], try_to_connect: bool | None = False) -> None:
+        """Tell `callback` that the channel is ready; it always is."""
+        callback(grpc.ChannelConnectivity.READY)
+
+    def unsubscribe(self, callback: Callable[[Any], None]) -> None:
+        """Do nothing: there is never a change to tell."""
+
+    def close(self) -> None:
+        """Release the store."""
+        self._store.close()
+
+    def __enter__(self) -> ChannelToStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _new_call(store: Store, timeout: float | None, metadata: Any) -> Call:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    return Call(store, tuple(metadata or ()), deadline)
+
+
+def _requests(requests: Iterable[Any]) -> Iterator[Any]:
+    # What the caller's iterator raises is the caller's: grpc reports it in these words and sends nothing more.
+    iterator = iter(requests)
+    while True:
+        try:
+            request = next(iterator)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise ServiceError(grpc.StatusCode.UNKNOWN, "Exception iterating requests!") from error
+        yield request

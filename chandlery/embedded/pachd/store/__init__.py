@@ -1,0 +1,1 @@
+"""The store of the embedded pachd: SQLite and content-addressed chunks, commits, layers, files, branches."""
