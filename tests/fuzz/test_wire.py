@@ -16,7 +16,9 @@ from pachyderm_sdk.api import pfs
 
 from chandlery.embedded.pachd import open_client
 from chandlery.embedded.pachd.faces.server import _Router
-from chandlery.embedded.pachd.rpc.calls import Handler, load_handlers, version
+from chandlery.embedded.pachd.rpc.calls import Handler
+from chandlery.embedded.pachd.rpc.table import load_handlers
+from chandlery.embedded.pachd.store.database import version
 from chandlery.embedded.pachd.store.store import Store
 
 from .harness import cases

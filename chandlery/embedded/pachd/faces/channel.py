@@ -12,28 +12,27 @@ from typing import Any
 
 import grpc
 
-from chandlery.embedded.pachd.rpc.calls import Call, load_handlers
+from chandlery.embedded.pachd.rpc.calls import Call
+from chandlery.embedded.pachd.rpc.table import load_handlers
 from chandlery.embedded.pachd.store.failure import ServiceError, from_exception, unimplemented
 from chandlery.embedded.pachd.store.store import Store
 
 
-class CallError(grpc.RpcError, grpc.Call, grpc.Future):  # type: ignore[misc]
-    """A refusal as grpc gives it to a client: an exception that is also the finished call."""
+class _ClientCall(grpc.Call, grpc.Future):  # type: ignore[misc]
+    """What grpc gives a client to ask about a call: here one that has ended, well unless `_error` is set."""
 
-    def __init__(self, error: ServiceError) -> None:
-        super().__init__(error.text)
-        self._error = error
+    _error: CallError | None = None
+    _ended = True
 
-    def code(self) -> grpc.StatusCode:
-        """Return the status code."""
-        return self._error.code
+    def code(self) -> grpc.StatusCode | None:
+        """Return the status code; None while the call runs."""
+        if not self._ended:
+            return None
+        return self._error.refusal.code if self._error else grpc.StatusCode.OK
 
     def details(self) -> str:
-        """Return the text."""
-        return self._error.text
-
-    def __str__(self) -> str:
-        return f"{self._error.code.name}: {self._error.text}"
+        """Return the text of the refusal; empty when there is none."""
+        return self._error.refusal.text if self._error else ""
 
     def initial_metadata(self) -> tuple[()]:
         """Return no metadata."""
@@ -44,161 +43,123 @@ class CallError(grpc.RpcError, grpc.Call, grpc.Future):  # type: ignore[misc]
         return ()
 
     def is_active(self) -> bool:
-        """Return False: the call is over."""
-        return False
+        """Return whether the call runs."""
+        return not self._ended
 
-    def time_remaining(self) -> None:
-        """Return None: the call is over."""
+    def time_remaining(self) -> float | None:
+        """Return the seconds until the deadline; None without one."""
+        return None
 
     def cancel(self) -> bool:
-        """Return False: the call is over."""
-        return False
+        """Cancel the call; return whether it still ran."""
+        return not self._ended
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Return False: the call is over, `callback` will not be called."""
+        """Return False: the call has ended, so `callback` will not be called."""
         return False
 
     def cancelled(self) -> bool:
         """Return whether the call ended by its cancellation."""
-        return self._error.code is grpc.StatusCode.CANCELLED
+        return self.code() is grpc.StatusCode.CANCELLED
 
     def running(self) -> bool:
-        """Return False."""
-        return False
+        """Return whether the call runs."""
+        return not self._ended
 
     def done(self) -> bool:
-        """Return True."""
-        return True
+        """Return whether the call has ended."""
+        return self._ended
 
     def result(self, timeout: float | None = None) -> Any:
-        """Raise this error."""
-        raise self
+        """Return the answer, or raise the refusal."""
+        if self._error:
+            raise self._error
+        return self._answer()
 
-    def exception(self, timeout: float | None = None) -> CallError:
-        """Return this error."""
-        return self
+    def exception(self, timeout: float | None = None) -> CallError | None:
+        """Return the refusal; None when there is none."""
+        return self._error
 
     def traceback(self, timeout: float | None = None) -> Any:
-        """Return the traceback of this error."""
-        return self.__traceback__
+        """Return the traceback of the refusal."""
+        return self._error.__traceback__ if self._error else None
 
     def add_done_callback(self, fn: Callable[[Any], None]) -> None:
-        """Call `fn` at once: the call is over."""
+        """Call `fn` when the call has ended: at once."""
         fn(self)
 
+    def _answer(self) -> Any:
+        return None
 
-class _Finished(grpc.Call, grpc.Future):  # type: ignore[misc]
+
+class CallError(grpc.RpcError, _ClientCall):  # type: ignore[misc]
+    """A refusal as grpc gives it to a client: an exception that is also the ended call.
+
+    Attributes:
+        refusal: the refusal of the handler.
+    """
+
+    def __init__(self, refusal: ServiceError) -> None:
+        super().__init__(refusal.text)
+        self.refusal = refusal
+        self._error = self
+
+    def __str__(self) -> str:
+        return f"{self.refusal.code.name}: {self.refusal.text}"
+
+
+class _Succeeded(_ClientCall):
     """A call of one answer that succeeded."""
 
     def __init__(self, answer: Any) -> None:
-        self._answer = answer
+        self._value = answer
 
-    def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.OK
-
-    def details(self) -> str:
-        return ""
-
-    def initial_metadata(self) -> tuple[()]:
-        return ()
-
-    def trailing_metadata(self) -> tuple[()]:
-        return ()
-
-    def is_active(self) -> bool:
-        return False
-
-    def time_remaining(self) -> None:
-        return None
-
-    def cancel(self) -> bool:
-        return False
-
-    def add_callback(self, callback: Callable[[], None]) -> bool:
-        return False
-
-    def cancelled(self) -> bool:
-        return False
-
-    def running(self) -> bool:
-        return False
-
-    def done(self) -> bool:
-        return True
-
-    def result(self, timeout: float | None = None) -> Any:
-        return self._answer
-
-    def exception(self, timeout: float | None = None) -> None:
-        return None
-
-    def traceback(self, timeout: float | None = None) -> None:
-        return None
-
-    def add_done_callback(self, fn: Callable[[Any], None]) -> None:
-        fn(self)
+    def _answer(self) -> Any:
+        return self._value
 
 
-class _Stream(grpc.RpcError, grpc.Call, grpc.Future):  # type: ignore[misc]
+class _Stream(grpc.RpcError, _ClientCall):  # type: ignore[misc]
     """A call whose answers are read one by one."""
 
     def __init__(self, call: Call, answers: Iterator[Any]) -> None:
         self._call = call
         self._answers = answers
-        self._error: CallError | None = None
-        self._done = False
+        self._ended = False
         self._callbacks: list[Callable[[Any], None]] = []
 
     def __iter__(self) -> _Stream:
         return self
 
     def __next__(self) -> Any:
-        if self._done:
+        if self._ended:
             if self._error:
                 raise self._error
             raise StopIteration
         try:
             return next(self._answers)
         except StopIteration:
-            self._finish(None)
+            self._end(None)
             raise
         except Exception as error:
             failed = CallError(from_exception(error))
-            self._finish(failed)
+            self._end(failed)
             raise failed from error
 
-    def _finish(self, error: CallError | None) -> None:
-        self._done, self._error = True, error
+    def _end(self, error: CallError | None) -> None:
+        self._ended, self._error = True, error
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback(self)
-
-    def code(self) -> grpc.StatusCode | None:
-        if not self._done:
-            return None
-        return self._error.code() if self._error else grpc.StatusCode.OK
-
-    def details(self) -> str:
-        return self._error.details() if self._error else ""
-
-    def initial_metadata(self) -> tuple[()]:
-        return ()
-
-    def trailing_metadata(self) -> tuple[()]:
-        return ()
-
-    def is_active(self) -> bool:
-        return not self._done
 
     def time_remaining(self) -> float | None:
         return None if self._call.deadline is None else max(0.0, self._call.deadline - time.monotonic())
 
     def cancel(self) -> bool:
         self._call.cancelled.set()
-        return not self._done
+        return not self._ended
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        if self._done:
+        if self._ended:
             return False
         self._callbacks.append(lambda _: callback())
         return True
@@ -206,28 +167,14 @@ class _Stream(grpc.RpcError, grpc.Call, grpc.Future):  # type: ignore[misc]
     def cancelled(self) -> bool:
         return self._call.cancelled.is_set()
 
-    def running(self) -> bool:
-        return not self._done
-
-    def done(self) -> bool:
-        return self._done
-
-    def result(self, timeout: float | None = None) -> Any:
-        if self._error:
-            raise self._error
-        return self
-
-    def exception(self, timeout: float | None = None) -> CallError | None:
-        return self._error
-
-    def traceback(self, timeout: float | None = None) -> Any:
-        return self._error.__traceback__ if self._error else None
-
     def add_done_callback(self, fn: Callable[[Any], None]) -> None:
-        if self._done:
+        if self._ended:
             fn(self)
         else:
             self._callbacks.append(fn)
+
+    def _answer(self) -> Any:
+        return self
 
 
 class _Method:
@@ -252,7 +199,7 @@ class _Method:
             answer = self._handler()(call, _requests(request) if self._takes_stream else request)
         except Exception as error:
             raise CallError(from_exception(error)) from error
-        return answer, _Finished(answer)
+        return answer, _Succeeded(answer)
 
     def future(self, request: Any, timeout: float | None = None, metadata: Any = None, **_: Any) -> Any:
         """Make the call at once and return it finished."""

@@ -14,7 +14,8 @@ from typing import Any
 import grpc
 
 from chandlery import progress
-from chandlery.embedded.pachd.rpc.calls import Call, Rpc, load_handlers
+from chandlery.embedded.pachd.rpc.calls import Call, Rpc
+from chandlery.embedded.pachd.rpc.table import load_handlers
 from chandlery.embedded.pachd.store.failure import ServiceError, from_exception, unimplemented
 from chandlery.embedded.pachd.store.store import Store, open_store
 from chandlery.errors import PlatformError

@@ -17,19 +17,6 @@ from chandlery.embedded.pachd.store.tables import Branch, Connection
 from chandlery.embedded.pachd.store.triggers import Trigger
 
 
-@rpc("/pfs_v2.API/CreateBranch", pfs.CreateBranchRequest)
-def create_branch(call: Call, request: Any) -> Any:
-    """Make a branch, or move its head and set its provenance."""
-    if call.transaction:
-        from chandlery.embedded.pachd.rpc.transactions import append
-
-        append(call, "create_branch", request)
-        return Empty()
-    with call.store.work() as work:
-        create_branch_in(work, request)
-    return Empty()
-
-
 def create_branch_in(work: graph.Work, request: Any) -> None:
     """Make or move a branch within a transaction."""
     if request.trigger.cron_spec or request.trigger.rate_limit_spec:
@@ -53,6 +40,14 @@ def create_branch_in(work: graph.Work, request: Any) -> None:
     graph.create_branch(work, repo, request.branch.name, head, sources)
     branch = tables.require_branch(work.db, repo, request.branch.name)
     triggers.set_trigger(work.db, Trigger(branch.pk, source.pk, asked.size, asked.commits, asked.all))
+
+
+@rpc("/pfs_v2.API/CreateBranch", pfs.CreateBranchRequest, joins="create_branch", work=create_branch_in)
+def create_branch(call: Call, request: Any) -> Any:
+    """Make a branch, or move its head and set its provenance."""
+    with call.store.work() as work:
+        create_branch_in(work, request)
+    return Empty()
 
 
 def _source(work: graph.Work, message: Any) -> Branch:
@@ -84,22 +79,17 @@ def list_branch(call: Call, request: Any) -> Iterator[Any]:
             yield messages.branch_info(db, branch)
 
 
-@rpc("/pfs_v2.API/DeleteBranch", pfs.DeleteBranchRequest)
-def delete_branch(call: Call, request: Any) -> Any:
-    """Delete a branch; its commits stay."""
-    if call.transaction:
-        from chandlery.embedded.pachd.rpc.transactions import append
-
-        append(call, "delete_branch", request)
-        return Empty()
-    with call.store.work() as work:
-        delete_branch_in(work, request)
-    return Empty()
-
-
 def delete_branch_in(work: graph.Work, request: Any) -> None:
     """Delete a branch within a transaction."""
     graph.delete_branch(work, references.branch(work.db, request.branch), request.force)
+
+
+@rpc("/pfs_v2.API/DeleteBranch", pfs.DeleteBranchRequest, joins="delete_branch", work=delete_branch_in)
+def delete_branch(call: Call, request: Any) -> Any:
+    """Delete a branch; its commits stay."""
+    with call.store.work() as work:
+        delete_branch_in(work, request)
+    return Empty()
 
 
 @rpc("/pfs_v2.API/WalkBranchProvenance", pfs.WalkBranchProvenanceRequest)

@@ -1,4 +1,4 @@
-"""What a handler knows of its call beyond the request, and the table of handlers."""
+"""A call in progress as its handler sees it, and the decorator that enters a handler in the table."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
+from betterproto.lib.google.protobuf import Empty
 from grpc import StatusCode
 
+from chandlery.embedded.pachd.rpc import joining
 from chandlery.embedded.pachd.rpc.parsing import parse as parse_message
+from chandlery.embedded.pachd.store.database import version
 from chandlery.embedded.pachd.store.failure import ServiceError
+from chandlery.embedded.pachd.store.graph import Work
 from chandlery.embedded.pachd.store.store import Store
 
 TRANSACTION_KEY = "pach-transaction"
-_SHORT, _LONG = 0.002, 0.05  # seconds between looks at the store
+_SHORT, _LONG = 0.002, 0.05  # seconds between two checks of the store
 
 
 @dataclass
@@ -48,7 +51,7 @@ class Call:
         return ""
 
     def check(self) -> None:
-        """Raise ServiceError CANCELLED or DEADLINE_EXCEEDED when nobody waits for the answer any more."""
+        """Raise ServiceError CANCELLED or DEADLINE_EXCEEDED when the client no longer waits for the answer."""
         if self.cancelled.is_set():
             raise ServiceError(StatusCode.CANCELLED, "the call was cancelled")
         if self.deadline is not None and time.monotonic() >= self.deadline:
@@ -60,6 +63,13 @@ class Call:
             seconds = max(0.0, min(seconds, self.deadline - time.monotonic()))
         self.cancelled.wait(seconds)
         self.check()
+
+    def wait_for_change(self, db: sqlite3.Connection, seen: int) -> None:
+        """Return once the store's `version` is no longer `seen`; raises like `check`."""
+        seconds = _SHORT
+        while version(db) == seen:
+            self.pause(seconds)
+            seconds = min(_LONG, seconds * 1.5)
 
 
 Handler = Callable[[Call, Any], Any]
@@ -86,7 +96,14 @@ HANDLERS: dict[str, Rpc] = {}
 
 
 def rpc(
-    method: str, request: Any, *, stream_in: bool = False, parse: Callable[[bytes], Any] | None = None
+    method: str,
+    request: Any,
+    *,
+    stream_in: bool = False,
+    parse: Callable[[bytes], Any] | None = None,
+    joins: str = "",
+    work: Callable[[Work, Any], Any] | None = None,
+    joined: Callable[[Any], Any] = lambda _: Empty(),
 ) -> Callable[[Handler], Handler]:
     """Enter a function as the handler of `/service/Method`; a generator function answers with a stream.
 
@@ -95,42 +112,29 @@ def rpc(
         request: the SDK's class of the request.
         stream_in: whether requests come as a stream.
         parse: reads a request off the wire in another way than the SDK's class does.
+        joins: field of `TransactionRequest`, for a request that a client's transaction may hold. The handler is
+            then called outside of transactions only.
+        work: what such a request does within a database transaction.
+        joined: makes the answer to a request that joined, from what `work` returned in the trial run.
     """
 
     def enter(handler: Handler) -> Handler:
         reader = parse or (lambda data: parse_message(request, data))
-        HANDLERS[method] = Rpc(handler, reader, stream_in, inspect.isgeneratorfunction(handler))
+        answers = handler if work is None else _joining(handler, joins, work, joined)
+        HANDLERS[method] = Rpc(answers, reader, stream_in, inspect.isgeneratorfunction(handler))
         return handler
 
     return enter
 
 
-@cache
-def load_handlers() -> dict[str, Rpc]:
-    """Import every module that defines handlers and return the table."""
-    from chandlery.embedded.pachd.rpc import (  # noqa: F401
-        branches,
-        cluster,
-        commits,
-        file_sets,
-        files,
-        metadata,
-        modify,
-        repos,
-        transactions,
-    )
+def _joining(
+    handler: Handler, kind: str, work: Callable[[Work, Any], Any], joined: Callable[[Any], Any]
+) -> Handler:
+    joining.WORK[kind] = work
 
-    return HANDLERS
+    def answer(call: Call, request: Any) -> Any:
+        if call.transaction:
+            return joined(joining.append(call.store, call.transaction, kind, request))
+        return handler(call, request)
 
-
-def wait_for_change(call: Call, db: sqlite3.Connection, seen: int) -> None:
-    """Return once the store's `version` is no longer `seen`; raises like `Call.check`."""
-    pause = _SHORT
-    while version(db) == seen:
-        call.pause(pause)
-        pause = min(_LONG, pause * 1.5)
-
-
-def version(db: sqlite3.Connection) -> int:
-    """Return a number that changes whenever another connection, of whatever process, commits a transaction."""
-    return int(db.execute("PRAGMA data_version").fetchone()[0])
+    return answer

@@ -10,8 +10,9 @@ from grpc import StatusCode
 from pachyderm_sdk.api import pfs
 
 from chandlery.embedded.pachd.rpc import messages, references
-from chandlery.embedded.pachd.rpc.calls import Call, rpc, version, wait_for_change
+from chandlery.embedded.pachd.rpc.calls import Call, rpc
 from chandlery.embedded.pachd.store import graph, layers, paths, tables
+from chandlery.embedded.pachd.store.database import version
 from chandlery.embedded.pachd.store.failure import (
     ServiceError,
     invalid,
@@ -20,17 +21,6 @@ from chandlery.embedded.pachd.store.failure import (
     unknown,
 )
 from chandlery.embedded.pachd.store.tables import Commit, Connection, State
-
-
-@rpc("/pfs_v2.API/StartCommit", pfs.StartCommitRequest)
-def start_commit(call: Call, request: Any) -> Any:
-    """Start a commit; the branch's head is this commit from now on."""
-    if call.transaction:
-        from chandlery.embedded.pachd.rpc.transactions import append
-
-        return append(call, "start_commit", request)
-    with call.store.work() as work:
-        return start_commit_in(work, request)
 
 
 def start_commit_in(work: graph.Work, request: Any) -> Any:
@@ -45,14 +35,28 @@ def start_commit_in(work: graph.Work, request: Any) -> Any:
     return messages.commit(work.db, commit)
 
 
-@rpc("/pfs_v2.API/FinishCommit", pfs.FinishCommitRequest)
+@rpc(
+    "/pfs_v2.API/StartCommit",
+    pfs.StartCommitRequest,
+    joins="start_commit",
+    work=start_commit_in,
+    joined=lambda commit: commit,
+)
+def start_commit(call: Call, request: Any) -> Any:
+    """Start a commit; the branch's head is this commit from now on."""
+    with call.store.work() as work:
+        return start_commit_in(work, request)
+
+
+def finish_commit_in(work: graph.Work, request: Any) -> None:
+    """Finish a commit within a transaction."""
+    commit = references.commit(work.db, request.commit)
+    graph.finish_commit(work, commit, request.description, request.error)
+
+
+@rpc("/pfs_v2.API/FinishCommit", pfs.FinishCommitRequest, joins="finish_commit", work=finish_commit_in)
 def finish_commit(call: Call, request: Any) -> Any:
     """Finish a commit."""
-    if call.transaction:
-        from chandlery.embedded.pachd.rpc.transactions import append
-
-        append(call, "finish_commit", request)
-        return Empty()
     with call.store.chunks.in_use():
         _settle_contents(call, request.commit)
         with call.store.work() as work:
@@ -80,12 +84,6 @@ def _settle_contents(call: Call, message: Any) -> None:
                     "UPDATE entry SET chunks = ?, whole = 1 WHERE layer = ? AND path = ? AND chunks = ?",
                     (new, commit.pk, path, old),
                 )
-
-
-def finish_commit_in(work: graph.Work, request: Any) -> None:
-    """Finish a commit within a transaction."""
-    commit = references.commit(work.db, request.commit)
-    graph.finish_commit(work, commit, request.description, request.error)
 
 
 @rpc("/pfs_v2.API/ClearCommit", pfs.ClearCommitRequest)
@@ -166,7 +164,7 @@ def subscribe_commit(call: Call, request: Any) -> Iterator[Any]:
                 except _GoneError:
                     continue
                 yield messages.commit_info(db, reached)
-            wait_for_change(call, db, seen)
+            call.wait_for_change(db, seen)
             if tables.find_repo(db, repo.project, repo.name, repo.type) != repo:
                 raise not_found(f"repo {repo} not found")
 
@@ -335,4 +333,4 @@ def _wait(call: Call, db: Connection, commit: Commit, wanted: State) -> Commit:
             raise _GoneError(name)
         if tables.state_of(db, found) >= wanted:
             return found
-        wait_for_change(call, db, seen)
+        call.wait_for_change(db, seen)

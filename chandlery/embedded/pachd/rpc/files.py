@@ -115,9 +115,9 @@ def diff_file(call: Call, request: Any) -> Iterator[Any]:
                     yield pfs.DiffFileResponse(new_file=new.message_of(node))
                 return
             parent = tables.commit_by_pk(new.db, new.commit.parent)
-            old, old_path = Snapshot(call, new.db, parent), request.new_file.path
+            old, old_path = Snapshot(call.store, new.db, parent, on_wire=call.on_wire), request.new_file.path
         else:
-            old = Snapshot(call, new.db, references.commit(new.db, old_message))
+            old = Snapshot(call.store, new.db, references.commit(new.db, old_message), on_wire=call.on_wire)
         new_side = new.walk(request.new_file.path)
         old_side = old.walk(old_path)
         for after, before in _differences(new_side, old_side):

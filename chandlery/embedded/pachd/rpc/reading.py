@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from chandlery.embedded.pachd.rpc import globs, messages, references, wire
-from chandlery.embedded.pachd.rpc.calls import Call, version, wait_for_change
+from chandlery.embedded.pachd.rpc.calls import Call
 from chandlery.embedded.pachd.store import layers, paths, tables, tree
+from chandlery.embedded.pachd.store.database import version
 from chandlery.embedded.pachd.store.failure import ServiceError, not_found
 from chandlery.embedded.pachd.store.layers import Entry
+from chandlery.embedded.pachd.store.store import Store
 from chandlery.embedded.pachd.store.tables import Commit, Connection, State
 from chandlery.embedded.pachd.store.tree import Node
 from chandlery.protobuf import field
@@ -21,13 +23,15 @@ class Snapshot:
     """What one commit shows, while a read transaction is open.
 
     Args:
-        call: the call that reads.
+        store: the store.
         db: a connection within a transaction.
         commit: the commit.
+        on_wire: `info` returns bytes.
     """
 
-    def __init__(self, call: Call, db: Connection, commit: Commit) -> None:
-        self.call = call
+    def __init__(self, store: Store, db: Connection, commit: Commit, *, on_wire: bool = False) -> None:
+        self.store = store
+        self.on_wire = on_wire
         self.db = db
         self.commit = commit
         self.layers = layers.view(db, commit)
@@ -41,7 +45,7 @@ class Snapshot:
 
     def digest(self, entry: Entry) -> bytes:
         """Return the digest of a file."""
-        return self.call.store.chunks.digest(self.db, entry.chunks or b"", bool(entry.whole))
+        return self.store.chunks.digest(self.db, entry.chunks or b"", bool(entry.whole))
 
     def entries(self, directory: str = "/") -> Iterator[Entry]:
         """Yield the files below a directory (`/` or `/d/`)."""
@@ -53,11 +57,11 @@ class Snapshot:
 
     def content(self, entry: Entry, offset: int = 0, limit: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of a file in pieces of at most 8 MiB."""
-        return self.call.store.chunks.read(self.db, entry.chunks or b"", offset, limit)
+        return self.store.chunks.read(self.db, entry.chunks or b"", offset, limit)
 
     def small_contents(self, entries: Sequence[Entry]) -> list[bytes | None]:
         """Return, by few queries, the contents of those files that are in the database; None for the others."""
-        return self.call.store.chunks.read_small(self.db, [entry.chunks or b"" for entry in entries])
+        return self.store.chunks.read_small(self.db, [entry.chunks or b"" for entry in entries])
 
     def file_node(self, entry: Entry) -> Node:
         """Return a file as a node."""
@@ -121,7 +125,7 @@ class Snapshot:
 
     def info(self, node: Node) -> Any:
         """Return the `FileInfo` of a node, as bytes when it goes over the wire."""
-        if not self.call.on_wire:
+        if not self.on_wire:
             return self.message_of(node)
         if not self._prefixes:
             stamp = wire.timestamp(self.commit.finishing)
@@ -146,10 +150,10 @@ def snapshot(call: Call, commit_message: Any) -> Iterator[Snapshot]:
             db.execute("BEGIN")
             commit = references.commit(db, commit_message)
             if tables.state_of(db, commit) is not State.FINISHING:
-                yield Snapshot(call, db, commit)
+                yield Snapshot(call.store, db, commit, on_wire=call.on_wire)
                 return
             db.execute("ROLLBACK")
-            wait_for_change(call, db, seen)
+            call.wait_for_change(db, seen)
 
 
 def file_not_found(found: Snapshot, path: str) -> ServiceError:

@@ -76,19 +76,6 @@ def delete_project(call: Call, request: Any) -> Any:
     return Empty()
 
 
-@rpc("/pfs_v2.API/CreateRepo", pfs.CreateRepoRequest)
-def create_repo(call: Call, request: Any) -> Any:
-    """Make a repo, or change its description with `update`."""
-    if call.transaction:
-        from chandlery.embedded.pachd.rpc.transactions import append
-
-        append(call, "create_repo", request)
-        return Empty()
-    with call.store.work() as work:
-        create_repo_in(work, request)
-    return Empty()
-
-
 def create_repo_in(work: graph.Work, request: Any) -> None:
     """Make a repo within a transaction."""
     if not request.repo.name:
@@ -111,6 +98,14 @@ def create_repo_in(work: graph.Work, request: Any) -> None:
         )
 
 
+@rpc("/pfs_v2.API/CreateRepo", pfs.CreateRepoRequest, joins="create_repo", work=create_repo_in)
+def create_repo(call: Call, request: Any) -> Any:
+    """Make a repo, or change its description with `update`."""
+    with call.store.work() as work:
+        create_repo_in(work, request)
+    return Empty()
+
+
 @rpc("/pfs_v2.API/InspectRepo", pfs.InspectRepoRequest)
 def inspect_repo(call: Call, request: Any) -> Any:
     """Describe a repo."""
@@ -131,20 +126,6 @@ def list_repo(call: Call, request: Any) -> Iterator[Any]:
                 yield messages.repo_info(db, repo, details=False)
 
 
-@rpc("/pfs_v2.API/DeleteRepo", pfs.DeleteRepoRequest)
-def delete_repo(call: Call, request: Any) -> Any:
-    """Delete a repo; a missing one is no error, as in pachd."""
-    if call.transaction:
-        from chandlery.embedded.pachd.rpc.transactions import append
-
-        append(call, "delete_repo", request)
-        return pfs.DeleteRepoResponse(deleted=False)
-    with call.store.work() as work:
-        deleted = delete_repo_in(work, request)
-    call.store.collect()
-    return pfs.DeleteRepoResponse(deleted=deleted)
-
-
 def delete_repo_in(work: graph.Work, request: Any) -> bool:
     """Delete a repo within a transaction; returns whether there was one."""
     if not request.repo.name:
@@ -155,6 +136,21 @@ def delete_repo_in(work: graph.Work, request: Any) -> bool:
     if found:
         graph.delete_repo(work, found, request.force)
     return found is not None
+
+
+@rpc(
+    "/pfs_v2.API/DeleteRepo",
+    pfs.DeleteRepoRequest,
+    joins="delete_repo",
+    work=delete_repo_in,
+    joined=lambda _: pfs.DeleteRepoResponse(deleted=False),
+)
+def delete_repo(call: Call, request: Any) -> Any:
+    """Delete a repo; a missing one is no error, as in pachd."""
+    with call.store.work() as work:
+        deleted = delete_repo_in(work, request)
+    call.store.collect()
+    return pfs.DeleteRepoResponse(deleted=deleted)
 
 
 @rpc("/pfs_v2.API/DeleteRepos", pfs.DeleteReposRequest)

@@ -181,3 +181,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
                 f"store of schema {found}; this version reads {SCHEMA_VERSION}",
                 "use the release that wrote it, or a later one",
             )
+
+
+def version(db: sqlite3.Connection) -> int:
+    """Return a number that changes whenever another connection, of any process, commits a transaction."""
+    return int(db.execute("PRAGMA data_version").fetchone()[0])
