@@ -41,16 +41,11 @@ def spec_of(store: ResourceStore, name: str, namespace: str) -> ServingSpec:
 
 def endpoint_of(name: str, namespace: str, spec: ServingSpec, connections: int) -> AsyncEndpoint:
     """Return a client for a deployment that keeps up to `connections` requests under way."""
-    from chandlery.deployments.client import AsyncEndpoint
+    from chandlery.deployments.client import AsyncEndpoint, DeploymentAddress
 
-    return AsyncEndpoint(
-        addresses.require_gateway(),
-        namespace,
-        name,
-        protocol=spec.protocol,
-        model=spec.model_name,
-        connections=connections,
-    )
+    gateway = addresses.require_gateway()
+    address = DeploymentAddress(gateway, namespace, name, spec.protocol, spec.model_name)
+    return AsyncEndpoint(address, connections=connections)
 
 
 @contextmanager

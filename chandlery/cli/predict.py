@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from chandlery import addresses
+from chandlery import addresses, platform
 from chandlery.cli.output import print_json, print_table
 from chandlery.errors import NotFoundError, ServingError, UserError
 
@@ -15,50 +15,66 @@ TIMEOUT = 30.0  # seconds
 
 
 def predict(deployment: str, file: Path, route: str, *, as_json: bool) -> None:
-    """Send the request in `file` and print the answer with who gave it.
+    """Send the request in `file` and print the answer, with the predictor and the model version that gave it.
 
     Raises:
         UserError: the file is not a request, or the server refused it (says what was expected).
         NotFoundError: no such deployment.
         ServingError: the server failed or did not answer.
     """
-    import httpx
+    from chandlery.deployments.client import DeploymentAddress, Endpoint
+    from chandlery.resources.headers import MODEL_VERSION, REQUEST_ID, ROUTE
 
     body = _read(file)
-    points = addresses.endpoints()
-    base = f"{addresses.require_gateway()}/seldon/{points.namespace}/{deployment}"
-    path = f"/v2/models/{deployment}/infer" if "inputs" in body else "/api/v1.0/predictions"
-    headers = {"x-seldon-route": route} if route else {}
-    try:
-        answer = httpx.post(base + path, json=body, headers=headers, timeout=TIMEOUT)
-    except httpx.HTTPError as error:
-        raise ServingError(f"{base}: {error}", "is the platform up? `chandlery status`") from error
-    if answer.status_code == 404 and "x-seldon-route" not in answer.headers:
-        raise NotFoundError(f"no deployment {deployment!r} at {base}", "`chandlery status` lists deployments")
-    if answer.status_code >= 500:
-        raise ServingError(
-            f"{deployment} answered {answer.status_code}: {answer.text[:300]}", "see `chandlery status`"
+    namespace = addresses.endpoints().namespace
+    v2 = "inputs" in body
+    address = DeploymentAddress(
+        addresses.require_gateway(),
+        namespace,
+        deployment,
+        "v2" if v2 else "seldon",
+        _model_of(deployment, namespace) if v2 else "",
+    )
+    with Endpoint(address, deadline=TIMEOUT) as endpoint:
+        status, headers, answer = endpoint.send(json.dumps(body).encode(), route)
+    text = answer.decode(errors="replace")
+    if status == 404 and ROUTE not in headers:
+        raise NotFoundError(
+            f"no deployment {deployment!r} at {endpoint.url}", "`chandlery status` lists deployments"
         )
-    if answer.status_code >= 400:
-        raise UserError(
-            f"{deployment} refused the request ({answer.status_code}): {answer.text[:600]}",
-            "mend the request",
-        )
-    who = {
-        name: answer.headers.get(name, "") for name in ("x-request-id", "x-seldon-route", "x-model-version")
-    }
+    if status >= 500:
+        raise ServingError(f"{deployment} answered {status}: {text[:300]}", "see `chandlery status`")
+    if status >= 400:
+        raise UserError(f"{deployment} refused the request ({status}): {text[:600]}", "correct the request")
+    source = {name: headers.get(name, "") for name in (REQUEST_ID, ROUTE, MODEL_VERSION)}
     if as_json:
         print_json(
             {
-                "answer": answer.json(),
-                "request_id": who["x-request-id"],
-                "route": who["x-seldon-route"],
-                "model_version": who["x-model-version"],
+                "answer": json.loads(answer),
+                "request_id": source[REQUEST_ID],
+                "route": source[ROUTE],
+                "model_version": source[MODEL_VERSION],
             }
         )
         return
-    print(json.dumps(answer.json(), indent=2))
-    print_table(["request id", "predictor", "model version"], [tuple(who.values())])
+    print(json.dumps(json.loads(answer), indent=2))
+    print_table(["request id", "predictor", "model version"], [tuple(source.values())])
+
+
+def _model_of(deployment: str, namespace: str) -> str:
+    """Return the name of the model that a deployment serves: the path of protocol v2 holds it."""
+    from chandlery.deployments.deployment import current
+
+    store = platform.open_resources()
+    try:
+        spec = current(store, deployment, namespace)
+    finally:
+        store.close()
+    if spec is None:
+        raise NotFoundError(
+            f"no deployment {deployment!r} in namespace {namespace}", "`chandlery status` lists deployments"
+        )
+    return spec.model_name
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -63,6 +63,38 @@ _NUMPY_TYPES = {
 
 
 @dataclass(frozen=True)
+class DeploymentAddress:
+    """Where a deployment takes predictions.
+
+    Attributes:
+        gateway: base URL of the gateway.
+        namespace: namespace of the deployment.
+        deployment: its name.
+        protocol: `seldon` or `v2`.
+        model: name of the model, in the path of protocol v2.
+
+    Raises:
+        UserError: the gateway is not a URL, the protocol is unknown, or v2 without a model.
+    """
+
+    gateway: str
+    namespace: str
+    deployment: str
+    protocol: str = "seldon"
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse an address that cannot be."""
+        if self.protocol not in PROTOCOLS:
+            raise UserError(f"unknown protocol {self.protocol!r}", f"valid protocols: {', '.join(PROTOCOLS)}")
+        if self.protocol == "v2" and not self.model:
+            raise UserError("protocol v2 needs the name of the model", "it is part of the path")
+        parts = urlsplit(self.gateway)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UserError(f"gateway {self.gateway!r} is not a URL", "use http://host:port")
+
+
+@dataclass(frozen=True)
 class Answer:
     """What came back for one request.
 
@@ -95,27 +127,17 @@ class Endpoint:
     """One deployment behind the gateway, for many calls from any number of threads; connections are kept.
 
     Args:
-        gateway: base URL of the gateway.
-        namespace: namespace of the deployment.
-        deployment: its name.
-        protocol: `seldon` or `v2`.
-        model: name of the model, in the path of protocol v2.
+        address: where the deployment is.
         deadline: seconds for one call.
 
-    Raises:
-        UserError: unknown protocol, or v2 without a model.
     """
 
     def __init__(
         self,
-        gateway: str,
-        namespace: str,
-        deployment: str,
-        protocol: str = "seldon",
-        model: str = "",
+        address: DeploymentAddress,
         deadline: float = 30.0,
     ) -> None:
-        self._wire = _Wire(gateway, namespace, deployment, protocol, model)
+        self._wire = _Wire(address)
         self._deadline = deadline
         self._local = threading.local()
 
@@ -162,6 +184,22 @@ class Endpoint:
         headers = self._wire.headers(answer.request_id, answer.route)
         body = self._wire.feedback_body(answer, truth, reward)
         return self._post(self._wire.feedback_path, body, headers)[0]
+
+    def send(self, body: bytes, route: str = "") -> tuple[int, Mapping[str, str], bytes]:
+        """Send the body of a prediction request as it is.
+
+        Args:
+            body: JSON of the address's protocol.
+            route: predictor to ask, `v12`; empty for the weights to decide.
+
+        Returns:
+            HTTP status, headers by lower-case name, body of the answer.
+
+        Raises:
+            DeadlineError: no answer in time.
+            ServingError: the gateway cannot be reached.
+        """
+        return self._post(self._wire.predict_path, body, self._wire.headers("", route))
 
     def close(self) -> None:
         """Close the connection of this thread."""
@@ -214,26 +252,18 @@ class AsyncEndpoint:
     """The same for an event loop, with many calls in flight over kept connections. Use as `async with`.
 
     Args:
-        gateway: base URL of the gateway.
-        namespace: namespace of the deployment.
-        deployment: its name.
-        protocol: `seldon` or `v2`.
-        model: name of the model, in the path of protocol v2.
+        address: where the deployment is.
         deadline: seconds for one call.
         connections: most connections at once.
     """
 
     def __init__(
         self,
-        gateway: str,
-        namespace: str,
-        deployment: str,
-        protocol: str = "seldon",
-        model: str = "",
+        address: DeploymentAddress,
         deadline: float = 30.0,
         connections: int = 64,
     ) -> None:
-        self._wire = _Wire(gateway, namespace, deployment, protocol, model)
+        self._wire = _Wire(address)
         self._deadline = deadline
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
@@ -283,15 +313,13 @@ class AsyncEndpoint:
             raise self._wire.unreachable(error) from error
 
 
-def curl_line(
-    gateway: str, namespace: str, deployment: str, rows: Columns, protocol: str = "seldon", model: str = ""
-) -> str:
+def curl_line(address: DeploymentAddress, rows: Columns) -> str:
     """Return a `curl` command that asks for the answers of `rows`, ready to be pasted into a shell.
 
     Raises:
         UserError: unknown protocol, or v2 without a model.
     """
-    wire = _Wire(gateway, namespace, deployment, protocol, model)
+    wire = _Wire(address)
     body = shlex.quote(wire.encode(rows).decode())
     return f"curl -s {shlex.quote(wire.origin + wire.predict_path)} -H 'content-type: application/json' -d {body}"
 
@@ -299,21 +327,16 @@ def curl_line(
 class _Wire:
     """Paths and bodies of one deployment in one protocol; knows no connection."""
 
-    def __init__(self, gateway: str, namespace: str, deployment: str, protocol: str, model: str) -> None:
-        if protocol not in PROTOCOLS:
-            raise UserError(f"unknown protocol {protocol!r}", f"valid protocols: {', '.join(PROTOCOLS)}")
-        if protocol == "v2" and not model:
-            raise UserError("protocol v2 needs the name of the model", "it is part of the path")
-        parts = urlsplit(gateway)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"gateway {gateway!r} is not a URL", "use http://host:port")
+    def __init__(self, address: DeploymentAddress) -> None:
+        parts = urlsplit(address.gateway)
+        assert parts.hostname  # checked by the address
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
-        self._v2 = protocol == "v2"
+        self._v2 = address.protocol == "v2"
         self.origin = f"{parts.scheme}://{parts.netloc}"
-        prefix = f"{parts.path.rstrip('/')}/seldon/{quote(namespace)}/{quote(deployment)}"
+        prefix = f"{parts.path.rstrip('/')}/seldon/{quote(address.namespace)}/{quote(address.deployment)}"
         self.base = self.origin + prefix
         self.predict_path = prefix + (
-            f"/v2/models/{quote(model, safe='')}/infer" if self._v2 else "/api/v1.0/predictions"
+            f"/v2/models/{quote(address.model, safe='')}/infer" if self._v2 else "/api/v1.0/predictions"
         )
         # Protocol v2 has no feedback of its own; our server takes Seldon's on the same port.
         self.feedback_path = f"{prefix}/api/v1.0/feedback"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from chandlery import addresses
-from chandlery.deployments.client import curl_line
+from chandlery.deployments.client import DeploymentAddress, curl_line
 from chandlery.deployments.deploy import Request, deploy
 from chandlery.deployments.sample import sample_request
 from chandlery.deployments.spec import node_name
@@ -40,12 +40,14 @@ def deploy_model(
 
 
 def _curl(request: Request, version: str) -> str:
-    package = download(request.model_name, version)
-    gateway = addresses.require_gateway()
-    rows = sample_request(package)
-    return curl_line(
-        gateway, request.where, request.name, rows, request.protocol, node_name(request.model_name)
+    address = DeploymentAddress(
+        addresses.require_gateway(),
+        request.where,
+        request.name,
+        request.protocol,
+        node_name(request.model_name),
     )
+    return curl_line(address, sample_request(download(request.model_name, version)))
 
 
 def _text(value: object) -> str:

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from chandlery.deployments.client import AsyncEndpoint
+from chandlery.deployments.client import AsyncEndpoint, DeploymentAddress
 from chandlery.errors import ChandleryError
 from chandlery.recipe import Columns
 
@@ -74,7 +74,7 @@ class Load:
             self.failed.append("a request was never answered")
 
     async def _run(self) -> None:
-        async with AsyncEndpoint(self._gateway, *self._where, deadline=10) as endpoint:
+        async with AsyncEndpoint(DeploymentAddress(self._gateway, *self._where), deadline=10) as endpoint:
             await asyncio.gather(*(self._ask(endpoint) for _ in range(self._connections)))
 
     async def _ask(self, endpoint: AsyncEndpoint) -> None:

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from chandlery.deployments.client import Endpoint
+from chandlery.deployments.client import DeploymentAddress, Endpoint
 from chandlery.deployments.deployment import apply, observe, remove_predictor, set_weights, wait_ready
 from chandlery.deployments.evidence import read_evidence
 from chandlery.resources import SELDON_DEPLOYMENT
@@ -59,7 +59,7 @@ def test_a_killed_server_comes_back_and_its_sibling_answers_meanwhile(platform: 
 @pytest.mark.slow
 def test_a_killed_controller_is_not_missed_and_the_next_one_takes_over(platform: Platform) -> None:
     ready(platform, variant("1", 60), variant("2", 40))
-    with Endpoint(platform.url, "default", "digits") as endpoint:
+    with Endpoint(DeploymentAddress(platform.url, "default", "digits")) as endpoint:
         for _ in range(30):
             endpoint.feedback(endpoint.predict(ROWS), reward=0.0)
     until(lambda: sum(c.judged for c in evidence(platform).values()) == 30, "feedback is counted", 5)
@@ -100,7 +100,7 @@ def test_what_happened_while_no_controller_ran_is_made_up_for(platform: Platform
 @pytest.mark.slow
 def test_a_killed_gateway_comes_back_at_its_port_with_its_routes(platform: Platform) -> None:
     ready(platform, variant("1", 70), variant("2", 30))
-    with Endpoint(platform.url, "default", "digits") as endpoint:
+    with Endpoint(DeploymentAddress(platform.url, "default", "digits")) as endpoint:
         for _ in range(20):
             assert endpoint.predict(ROWS).ok
     until(lambda: sum(c.requests for c in evidence(platform).values()) == 20, "20 are counted", 5)
@@ -109,7 +109,7 @@ def test_a_killed_gateway_comes_back_at_its_port_with_its_routes(platform: Platf
     until(lambda: observe(platform.store, "digits", "default").state == "Creating", "the loss is noticed")
     platform.start("gateway")
     assert (platform.address.port, platform.address.kind) == (address.port, address.kind)
-    with Endpoint(platform.url, "default", "digits") as endpoint:
+    with Endpoint(DeploymentAddress(platform.url, "default", "digits")) as endpoint:
         assert endpoint.predict(ROWS).ok
         wait_ready(platform.store, "digits", "default", 20)
         set_weights(platform.store, "digits", "default", {"v1": 1, "v2": 99})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chandlery.deployments.client import Endpoint
+from chandlery.deployments.client import DeploymentAddress, Endpoint
 from chandlery.deployments.deployment import (
     apply,
     current,
@@ -33,7 +33,7 @@ def test_first_version_canary_promotion_and_end(platform: Platform) -> None:
     seen = wait_ready(store, "digits", "default", 20)
     assert seen.in_force == {"v12": 100}
     assert seen.url == f"{platform.url}/seldon/default/digits/api/v1.0/predictions"
-    endpoint = Endpoint(platform.url, "default", "digits")
+    endpoint = Endpoint(DeploymentAddress(platform.url, "default", "digits"))
     answer = endpoint.predict(ROWS, request_id="mine")
     assert (answer.status, answer.request_id, answer.route, answer.version) == (200, "mine", "v12", "12")
     assert answer.answers["echo"].tolist() == [1, 2, 3]
@@ -92,7 +92,7 @@ def test_feedback_reaches_who_answered_and_counts_grow(platform: Platform) -> No
     apply(store, serving(variant("1", 50), variant("2", 50, "status=500")))
     wait_ready(store, "digits", "default", 20)
     sent = {"v1": 0, "v2": 0}
-    with Endpoint(platform.url, "default", "digits") as endpoint:
+    with Endpoint(DeploymentAddress(platform.url, "default", "digits")) as endpoint:
         for i in range(60):
             answer = endpoint.predict(ROWS)
             sent[answer.route] += 1
@@ -120,7 +120,7 @@ def test_a_shadow_sees_everything_and_never_answers(platform: Platform) -> None:
     store = platform.store
     apply(store, serving(variant("1", 100), strategy="shadow", shadow=variant("2", 100, "status=500")))
     wait_ready(store, "digits", "default", 20)
-    with Endpoint(platform.url, "default", "digits") as endpoint:
+    with Endpoint(DeploymentAddress(platform.url, "default", "digits")) as endpoint:
         for _ in range(100):
             answer = endpoint.predict(ROWS)
             assert (answer.status, answer.route) == (200, "v1")
@@ -144,7 +144,7 @@ def test_a_model_that_does_not_load_fails_with_its_words_and_its_sibling_serves_
         wait_ready(store, "digits", "default", 20)
     assert "weights.bin is damaged" in caught.value.message
     assert "train the model again" in caught.value.hint
-    with Endpoint(platform.url, "default", "digits") as endpoint:
+    with Endpoint(DeploymentAddress(platform.url, "default", "digits")) as endpoint:
         assert {endpoint.predict(ROWS).route for _ in range(50)} == {"v1"}
     remove_predictor(store, "digits", "default", "v2")
     assert wait_ready(store, "digits", "default", 20).in_force == {"v1": 100}
@@ -156,7 +156,7 @@ def test_a_new_version_takes_over_without_a_gap(platform: Platform) -> None:
     wait_ready(store, "digits", "default", 20)
     apply(store, serving(variant("2", 100, "start=0.5")))
     seen = set()
-    with Endpoint(platform.url, "default", "digits") as endpoint:
+    with Endpoint(DeploymentAddress(platform.url, "default", "digits")) as endpoint:
         while not observe(store, "digits", "default").ready:
             answer = endpoint.predict(ROWS)
             assert answer.status == 200
@@ -170,13 +170,13 @@ def test_protocol_v2_and_what_is_refused(platform: Platform) -> None:
     store = platform.store
     apply(store, serving(variant("1", 100), protocol="v2"))
     wait_ready(store, "digits", "default", 20)
-    with Endpoint(platform.url, "default", "digits", "v2", "digits") as endpoint:
+    with Endpoint(DeploymentAddress(platform.url, "default", "digits", "v2", "digits")) as endpoint:
         answer = endpoint.predict(ROWS)
         assert (answer.status, answer.route, answer.answers["who"].tolist()) == (200, "v1", ["v1"])
         large = endpoint.predict({"x": np.zeros(9_000_000)})
         assert large.status == 413
         assert "Too Large" in large.error
-    with Endpoint(platform.url, "default", "nobody") as endpoint:
+    with Endpoint(DeploymentAddress(platform.url, "default", "nobody")) as endpoint:
         nobody = endpoint.predict(ROWS)
         assert nobody.status == 404
         assert "no deployment" in nobody.error

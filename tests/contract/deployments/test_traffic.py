@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chandlery.deployments.client import Endpoint
+from chandlery.deployments.client import DeploymentAddress, Endpoint
 from chandlery.embedded.gateway.envoy import find_envoy
 
 from .conftest import running_platform, until
@@ -72,14 +72,14 @@ def test_20000_requests_split_as_the_weights_say_and_each_is_counted(system: Sys
 def test_a_shadow_gets_every_request_and_never_answers(system: System) -> None:
     system.serve(100, shadow=True)
     assert ask(system, 500).routes == {"v1": 500}
-    with Endpoint(system.gateway, system.namespace, system.name) as endpoint:
+    with Endpoint(DeploymentAddress(system.gateway, system.namespace, system.name)) as endpoint:
         assert endpoint.predict(system.rows, route="v2").route == "v1"  # not even when asked for by name
     until(lambda: system.evidence()["v2"].requests == 501, "the shadow saw all 501 requests", 120)
 
 
 def test_feedback_reaches_the_predictor_that_answered(system: System) -> None:
     system.serve(50, 50)
-    with Endpoint(system.gateway, system.namespace, system.name) as endpoint:
+    with Endpoint(DeploymentAddress(system.gateway, system.namespace, system.name)) as endpoint:
         answers = [endpoint.predict(system.rows) for _ in range(60)]
     assert {answer.route for answer in answers} == {"v1", "v2"}
     assert [system.give_feedback(answer) for answer in answers] == [answer.route for answer in answers]

@@ -6,19 +6,19 @@ import numpy as np
 import orjson
 import pytest
 
-from chandlery.deployments.client import Endpoint, _Wire, curl_line
+from chandlery.deployments.client import DeploymentAddress, Endpoint, _Wire, curl_line
 from chandlery.errors import ServingError, UserError
 
 ROWS = {"x": np.array([[1.5, 2], [3, 4]], dtype="float32"), "city": np.array(["Oslo", "Ulm"])}
 
 
 def test_v1_request_is_json_data_by_column() -> None:
-    body = orjson.loads(_Wire("http://h:1", "ns", "d", "seldon", "").encode(ROWS))
+    body = orjson.loads(_Wire(DeploymentAddress("http://h:1", "ns", "d", "seldon", "")).encode(ROWS))
     assert body == {"jsonData": {"x": [[1.5, 2.0], [3.0, 4.0]], "city": ["Oslo", "Ulm"]}}
 
 
 def test_v2_request_is_one_flat_tensor_a_column() -> None:
-    body = orjson.loads(_Wire("http://h:1", "ns", "d", "v2", "m").encode(ROWS))
+    body = orjson.loads(_Wire(DeploymentAddress("http://h:1", "ns", "d", "v2", "m")).encode(ROWS))
     assert body["inputs"] == [
         {"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [1.5, 2.0, 3.0, 4.0]},
         {"name": "city", "shape": [2], "datatype": "BYTES", "data": ["Oslo", "Ulm"]},
@@ -41,7 +41,7 @@ def test_v2_request_is_one_flat_tensor_a_column() -> None:
     ],
 )
 def test_answers_come_back_as_columns(protocol: str, body: dict[str, object]) -> None:
-    wire = _Wire("http://h:1", "ns", "d", protocol, "m")
+    wire = _Wire(DeploymentAddress("http://h:1", "ns", "d", protocol, "m"))
     headers = {"x-seldon-route": "v3", "x-model-version": "3", "x-request-id": "r"}
     answer = wire.answer(200, headers, orjson.dumps(body), "mine", 0.1)
     assert (answer.route, answer.version, answer.request_id, answer.ok) == ("v3", "3", "r", True)
@@ -62,7 +62,7 @@ def test_answers_come_back_as_columns(protocol: str, body: dict[str, object]) ->
     ],
 )
 def test_seldon_data_forms(data: dict[str, object], expected: dict[str, object]) -> None:
-    answer = _Wire("http://h:1", "n", "d", "seldon", "").answer(
+    answer = _Wire(DeploymentAddress("http://h:1", "n", "d", "seldon", "")).answer(
         200, {}, orjson.dumps({"data": data}), "r", 0.0
     )
     assert {name: values.tolist() for name, values in answer.answers.items()} == expected
@@ -81,14 +81,14 @@ def test_seldon_data_forms(data: dict[str, object], expected: dict[str, object])
     ],
 )
 def test_errors_are_told_and_do_not_raise(body: bytes, error: str) -> None:
-    answer = _Wire("http://h:1", "n", "d", "seldon", "").answer(503, {}, body, "r", 0.0)
+    answer = _Wire(DeploymentAddress("http://h:1", "n", "d", "seldon", "")).answer(503, {}, body, "r", 0.0)
     assert error in answer.error
     assert not answer.ok
     assert answer.answers == {}
 
 
 def test_feedback_says_who_answered() -> None:
-    wire = _Wire("http://h:1", "n", "d", "seldon", "")
+    wire = _Wire(DeploymentAddress("http://h:1", "n", "d", "seldon", ""))
     answer = wire.answer(
         200,
         {"x-seldon-route": "v3", "x-request-id": "r7"},
@@ -106,7 +106,7 @@ def test_feedback_says_who_answered() -> None:
 
 def test_unreachable_gateway_is_a_two_line_error() -> None:
     with pytest.raises(ServingError, match="cannot be reached") as caught:
-        Endpoint("http://127.0.0.1:9", "n", "d").predict(ROWS)
+        Endpoint(DeploymentAddress("http://127.0.0.1:9", "n", "d")).predict(ROWS)
     assert "chandlery up" in caught.value.hint
 
 
@@ -115,11 +115,11 @@ def test_unreachable_gateway_is_a_two_line_error() -> None:
 )
 def test_wrong_use_is_refused(gateway: str, protocol: str) -> None:
     with pytest.raises(UserError):
-        Endpoint(gateway, "n", "d", protocol)
+        Endpoint(DeploymentAddress(gateway, "n", "d", protocol))
 
 
 def test_curl_line_quotes_what_the_shell_would_eat() -> None:
-    line = curl_line("http://h:1", "ns", "d", {"name": np.array(["O'Hara $HOME"])})
+    line = curl_line(DeploymentAddress("http://h:1", "ns", "d"), {"name": np.array(["O'Hara $HOME"])})
     assert line.startswith("curl -s http://h:1/seldon/ns/d/api/v1.0/predictions -H ")
     import shlex
 

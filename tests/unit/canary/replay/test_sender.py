@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from chandlery.canary.replay.sender import Replay, ReplayThread, Traffic, choose
-from chandlery.deployments.client import AsyncEndpoint
+from chandlery.deployments.client import AsyncEndpoint, DeploymentAddress
 from chandlery.errors import ServingError, UserError
 from chandlery.recipe import Column, Columns, Recipe, split_rows
 from chandlery.steps.serving.traffic import load_traffic
@@ -117,7 +117,9 @@ def server() -> Iterator[Server]:
 
 
 def run(server: Server, rate: float = 0.0, **options: Any) -> Replay:
-    replay = Replay(AsyncEndpoint(server.url, "default", "toy", deadline=5.0), TRAFFIC, rate, **options)
+    replay = Replay(
+        AsyncEndpoint(DeploymentAddress(server.url, "default", "toy"), deadline=5.0), TRAFFIC, rate, **options
+    )
     asyncio.run(replay.run(threading.Event()))
     return replay
 
@@ -176,7 +178,7 @@ def test_an_answer_that_cannot_be_read_is_a_wrong_one(server: Server, answer: st
 
 
 def test_an_endpoint_that_is_not_there_fails_every_request() -> None:
-    endpoint = AsyncEndpoint("http://127.0.0.1:9", "default", "toy", deadline=2.0)
+    endpoint = AsyncEndpoint(DeploymentAddress("http://127.0.0.1:9", "default", "toy"), deadline=2.0)
     replay = Replay(endpoint, TRAFFIC, 0.0, limit=3)
     asyncio.run(replay.run(threading.Event()))
     assert (replay.result.failed, len(replay.result.latencies)) == (3, 0)
@@ -184,7 +186,7 @@ def test_an_endpoint_that_is_not_there_fails_every_request() -> None:
 
 
 def test_beside_a_canary_it_stops_when_told(server: Server) -> None:
-    replay = Replay(AsyncEndpoint(server.url, "default", "toy"), TRAFFIC, 50.0)
+    replay = Replay(AsyncEndpoint(DeploymentAddress(server.url, "default", "toy")), TRAFFIC, 50.0)
     with ReplayThread(replay, on_failure=lambda: None) as thread:
         time.sleep(0.4)
     assert thread.error is None
@@ -278,4 +280,9 @@ def test_an_unknown_part_is_refused() -> None:
 @pytest.mark.parametrize(("rate", "concurrency"), [(-1.0, 4), (10.0, 0)])
 def test_impossible_rates_are_refused(rate: float, concurrency: int) -> None:
     with pytest.raises(UserError):
-        Replay(AsyncEndpoint("http://127.0.0.1:9", "d", "t"), TRAFFIC, rate, concurrency=concurrency)
+        Replay(
+            AsyncEndpoint(DeploymentAddress("http://127.0.0.1:9", "d", "t")),
+            TRAFFIC,
+            rate,
+            concurrency=concurrency,
+        )
