@@ -20,6 +20,9 @@ from chandlery.errors import InvalidDocumentError, NotFoundError
 # "python" because kfp's laptop runner warns about any image that does not.
 IMAGE = f"chandlery/chandlery-python:{__version__}"
 
+# The families of components, in the order of a model's life: folders of components/ and of chandlery/steps/.
+FAMILIES = ("data", "search", "training", "registry", "serving", "run")
+
 # A name at one level of indentation, and its text up to the next one or an empty line.
 DESCRIBED = re.compile(r"^ {4}(\w+): (.+?)(?=\n {4}\w+: |\n\n|\n\w|\Z)", re.DOTALL | re.MULTILINE)
 

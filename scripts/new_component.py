@@ -1,6 +1,7 @@
 """Make a working component: `make new-component FAMILY=data NAME=count_rows`.
 
-Writes component.py, metadata.yaml, the function behind it and a test, and refuses names that are taken.
+Writes the shell components/<family>/<name>/component.py with its metadata.yaml, the step
+chandlery/steps/<family>/<name>.py and a test of both. A name that is taken is refused.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ import re
 import sys
 from pathlib import Path
 
+from chandlery.catalog import FAMILIES
+
 ROOT = Path(__file__).resolve().parent.parent
 
 COMPONENT = '''"""{name}: say in one line what it does."""
 
-from chandlery.catalog import IMAGE
 from kfp import dsl
+
+from chandlery.catalog import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -26,36 +30,38 @@ def {name}(text: str, report: dsl.Output[dsl.Markdown]) -> str:
         report: what it found, for the dashboard.
 
     Returns:
-        the text, in capitals.
+        Output: the text, in capitals.
     """
-    from chandlery.{family}.{name} import {name}
+    from chandlery.steps.{family}.{name} import {name}
 
     return {name}(text, report)
 '''
 
-CORE = '''"""What the component `{name}` does, importable and testable without KFP."""
+STEP = '''"""The body of `{name}`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from chandlery import provenance
 from chandlery.errors import UserError
+from chandlery.files import write_text
+from chandlery.steps.artifacts import Artifact
 
-if TYPE_CHECKING:
-    from kfp import dsl
 
-
-def {name}(text: str, report: dsl.Markdown) -> str:
+def {name}(text: str, report: Artifact) -> str:
     """Return `text` in capitals and report its length.
+
+    Args:
+        text: what it works on.
+        report: Markdown artifact to write.
 
     Raises:
         UserError: `text` is empty.
     """
     if not text:
         raise UserError("{name}: text is empty", "give -p text=...")
-    Path(report.path).write_text(f"{{len(text)}} characters\\n", encoding="utf-8")
+    write_text(Path(report.path), f"{{len(text)}} characters\\n")
     report.metadata.update(provenance.current().metadata())
     return text.upper()
 '''
@@ -76,15 +82,16 @@ example:
   text: hello
 """
 
-TEST = '''"""The component {name}: its function, and the compiled YAML as it runs on a laptop."""
+TEST = '''"""The component {name}: its step, and the compiled YAML as it runs on a laptop."""
 
 from pathlib import Path
 
 import pytest
+from kfp import dsl, local
+
 from chandlery.catalog import component
 from chandlery.errors import UserError
-from chandlery.{family}.{name} import {name}
-from kfp import dsl, local
+from chandlery.steps.{family}.{name} import {name}
 
 
 def test_returns_capitals_and_reports_the_length(tmp_path: Path) -> None:
@@ -106,32 +113,31 @@ def test_runs_from_its_compiled_yaml(tmp_path: Path) -> None:
 
 def main(family: str, name: str) -> int:
     """Write the files; returns 0, or 2 for a name that cannot be."""
-    if not re.fullmatch(r"[a-z]+", family) or not re.fullmatch(r"[a-z]+(_[a-z]+)+", name):
+    if family not in FAMILIES:
+        print(f"error: there is no family {family!r}\nfamilies: {', '.join(FAMILIES)}", file=sys.stderr)
+        return 2
+    if not re.fullmatch(r"[a-z]+(_[a-z]+)+", name):
         print(
-            "error: give FAMILY=one_word NAME=verb_noun, lower case\nsuch as: make new-component FAMILY=data NAME=count_rows",
+            f"error: NAME={name!r} is not a verb and a noun in lower case\n"
+            f"such as: make new-component FAMILY={family} NAME=count_rows",
             file=sys.stderr,
         )
         return 2
     taken = sorted(path.parent.name for path in (ROOT / "components").glob(f"*/{name}/metadata.yaml"))
-    package = ROOT / "chandlery" / family
-    core = package / f"{name}.py"
-    if taken or core.exists():
+    step = ROOT / "chandlery" / "steps" / family / f"{name}.py"
+    if taken or step.exists():
         print(f"error: {name} exists already\nchoose another NAME", file=sys.stderr)
         return 2
     folder = ROOT / "components" / family / name
     files = {
         folder / "component.py": COMPONENT,
         folder / "metadata.yaml": METADATA,
-        core: CORE,
-        ROOT / "tests" / "local" / family / f"test_{name}.py": TEST,
+        step: STEP,
+        ROOT / "tests" / "unit" / "steps" / family / f"test_{name}.py": TEST,
     }
-    if not (package / "__init__.py").exists():
-        files[package / "__init__.py"] = f'"""The {family} stage."""\n'
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            text if path.name == "__init__.py" else text.format(family=family, name=name), encoding="utf-8"
-        )
+        path.write_text(text.format(family=family, name=name), encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
     return 0
 

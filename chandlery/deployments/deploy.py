@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from chandlery import addresses, platform
@@ -22,7 +22,7 @@ ROLLBACK_ANNOTATION = f"{PREFIX}rollback"
 
 
 @dataclass(frozen=True)
-class Request:
+class DeployRequest:
     """What to deploy, and how.
 
     Attributes:
@@ -37,8 +37,8 @@ class Request:
         image: container image of the server; empty for ours.
         cpu: CPU request; empty for the default.
         memory: memory request; empty for the default.
-        environment: further variables of the servers.
-        deadline: seconds until it must serve.
+        environment: further variables of the servers; numbers arrive from KFP as floats.
+        deadline_seconds: seconds until it must serve.
     """
 
     model_name: str
@@ -52,8 +52,8 @@ class Request:
     image: str = ""
     cpu: str = ""
     memory: str = ""
-    environment: Mapping[str, str] | None = None
-    deadline: float = 600.0
+    environment: Mapping[str, object] = field(default_factory=dict)
+    deadline_seconds: float = 600.0
 
     @property
     def name(self) -> str:
@@ -89,7 +89,7 @@ class Deployed:
     document: Document
 
 
-def build_document(request: Request) -> Document:
+def build_document(request: DeployRequest) -> Document:
     """Return the document that `deploy` would apply now. Nothing is changed.
 
     Raises:
@@ -107,30 +107,18 @@ def dry_run(arguments: Mapping[str, Any]) -> str:
     """Return the document of `deploy_model` with these arguments as YAML: what `--dry-run` prints."""
     import yaml
 
-    known = {
-        "model_name",
-        "version",
-        "deployment",
-        "namespace",
-        "strategy",
-        "protocol",
-        "image",
-        "cpu",
-        "memory",
-    }
-    unknown = sorted(set(arguments) - known - {"weight", "replicas", "environment", "deadline_seconds"})
+    names = {one.name for one in fields(DeployRequest)}
+    unknown = sorted(set(arguments) - names)
     missing = sorted({"model_name", "version"} - set(arguments))
     if unknown or missing:
         what = f"unknown parameter {unknown[0]!r}" if unknown else f"parameter {missing[0]!r} is missing"
         raise UserError(f"deploy_model: {what}", "`chandlery show deploy_model` lists its parameters")
-    texts = {name: str(arguments[name]) for name in known & set(arguments)}
-    numbers = {name: int(arguments[name]) for name in ("weight", "replicas") if name in arguments}
-    request = Request(**texts, **numbers, environment=arguments.get("environment"))  # type: ignore[arg-type]
+    request = DeployRequest(**arguments)
     text: str = yaml.safe_dump(build_document(request), sort_keys=False, width=110)
     return text
 
 
-def deploy(request: Request) -> Deployed:
+def deploy(request: DeployRequest) -> Deployed:
     """Deploy a model version and wait until it serves; done again it changes nothing.
 
     When the newcomer does not come up, what served before is put back before the error is raised: those that
@@ -150,10 +138,14 @@ def deploy(request: Request) -> Deployed:
         spec = planned.spec
         report("deployment.planned", f"{spec.name}: {planned.reason}", deployment=spec.name, version=version)
         if planned.changed:
-            seldon.apply(store, spec, request.deadline)
+            seldon.apply(store, spec, request.deadline_seconds)
         try:
             seldon.wait_ready(
-                store, spec.name, spec.namespace, request.deadline - (time.monotonic() - began), report
+                store,
+                spec.name,
+                spec.namespace,
+                request.deadline_seconds - (time.monotonic() - began),
+                report,
             )
         except (ServingError, DeadlineError):
             if planned.changed:
@@ -225,7 +217,7 @@ def roll_back(
     )
 
 
-def _plan(store: ResourceStore, request: Request) -> tuple[Release, ServingSpec | None, str]:
+def _plan(store: ResourceStore, request: DeployRequest) -> tuple[Release, ServingSpec | None, str]:
     from chandlery import registry
 
     info = registry.version_info(request.model_name, request.version)
@@ -239,7 +231,7 @@ def _plan(store: ResourceStore, request: Request) -> tuple[Release, ServingSpec 
         replicas=request.replicas,
         cpu=request.cpu or defaults.cpu,
         memory=request.memory or defaults.memory,
-        environment=tuple(sorted((request.environment or {}).items())),
+        environment=tuple(sorted((name, _text(value)) for name, value in request.environment.items())),
         provenance=info.provenance.with_(run_id=current_provenance().run_id or info.provenance.run_id),
     )
     to_seldon(new)  # every rule is checked before anything is looked at
@@ -279,3 +271,10 @@ def _clean(document: Document) -> Document:
     """Leave out what only the store is interested in."""
     metadata = {k: v for k, v in document["metadata"].items() if k not in ("managedFields", "uid")}
     return {**document, "metadata": metadata}
+
+
+def _text(value: object) -> str:
+    # kfp hands every number of a dict over as a float.
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

@@ -8,36 +8,17 @@ Counts only grow while a deployment lives; a reader takes differences.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from chandlery import addresses
 from chandlery.errors import NotFoundError, PlatformError, UserError
 from chandlery.resources.counters import FEEDBACK, REQUESTS, Sample, parse_text
+from chandlery.resources.counts import Counts
 
 # A request that the caller or the model spoilt: a model that refuses what another one takes is a worse model.
 _FIRST_ERROR = 400
 
 _Key = TypeVar("_Key")
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What one predictor did since it was made.
-
-    Attributes:
-        requests: predictions asked for, failed ones included.
-        errors: those answered with HTTP status 400 or above (also by the gateway in its place).
-        slow: those that took longer than the objective.
-        judged: answers whose truth or reward came back.
-        wrong: of these, bad ones.
-    """
-
-    requests: int = 0
-    errors: int = 0
-    slow: int = 0
-    judged: int = 0
-    wrong: int = 0
 
 
 def read_evidence(

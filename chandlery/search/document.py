@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chandlery.catalog import IMAGE
-from chandlery.errors import InvalidDocumentError
+from chandlery.errors import InvalidDocumentError, UserError
 from chandlery.provenance import Provenance
 from chandlery.recipe import Recipe, Value, load_recipe
 from chandlery.resources import EXPERIMENT
@@ -61,6 +62,55 @@ class SearchRequest:
     seed: int = 0
     fixed: Mapping[str, Value] = field(default_factory=dict)
     image: str = IMAGE
+
+
+@dataclass(frozen=True)
+class SearchParameters:
+    """The parameters of `tune_hyperparameters` that are plain values.
+
+    Attributes:
+        recipe: recipe reference.
+        algorithm: preset of katib/, or path of an Experiment.
+        max_trials: trials to finish.
+        parallel_trials: trials at a time.
+        max_failed_trials: failed trials at which the search fails.
+        goal: value of the objective at which to stop; "" for none.
+        early_stopping: stop bad trials early.
+        parameters: hyperparameters that every trial gets, taken out of the search; numbers arrive from KFP as floats.
+        seed: seed of the algorithm.
+        deadline_seconds: seconds to wait for the search.
+    """
+
+    recipe: str
+    algorithm: str = "tpe"
+    max_trials: int = 12
+    parallel_trials: int = 2
+    max_failed_trials: int = 3
+    goal: str = ""
+    early_stopping: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    deadline_seconds: int = 3600
+
+    def request(self, repo: str, commit: str) -> SearchRequest:
+        """Return the search of these parameters on a data commit.
+
+        Raises:
+            UserError: the goal is not a number, or a fixed parameter is neither a number nor a text.
+        """
+        return SearchRequest(
+            recipe=self.recipe,
+            repo=repo,
+            commit=commit,
+            algorithm=self.algorithm,
+            max_trials=self.max_trials,
+            parallel_trials=self.parallel_trials,
+            max_failed_trials=self.max_failed_trials,
+            goal=_goal(self.goal),
+            early_stopping=self.early_stopping,
+            seed=self.seed,
+            fixed={name: _value(value) for name, value in self.parameters.items()},
+        )
 
 
 def build_experiment(request: SearchRequest, record: Provenance, *, namespace: str = "default") -> Document:
@@ -224,3 +274,26 @@ def _slug(class_name: str) -> str:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", class_name).replace("_", "-").lower()
     room = MAX_NAME_LENGTH - _DIGEST_LENGTH - 1
     return re.sub(r"[^-a-z0-9]|^[^a-z]+", "", words)[:room].strip("-") or "search"
+
+
+def _goal(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        goal = float(text)
+    except ValueError:
+        goal = math.nan
+    if not math.isfinite(goal):
+        raise UserError(f"goal {text!r} is not a number", 'use a number such as "0.97", or "" for none')
+    return goal
+
+
+def _value(value: Any) -> Value:
+    # Numbers in a KFP dict arrive as floats.
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int | float | str):
+        return value
+    raise UserError(f"a fixed parameter is {value!r}", "use numbers and strings")

@@ -23,8 +23,8 @@ from benchmarks.canary_simulation.simulate import (
     z_test,
 )
 from chandlery.canary.decision import machine
-from chandlery.canary.decision.counts import Tally
 from chandlery.canary.decision.policy import ReleasePolicy
+from chandlery.resources.counts import Counts
 
 # P(rollback), P(promotion) and the median minute of the decision, 4,000 runs (Kayenta: 300), looked at every minute.
 OURS = {
@@ -220,13 +220,13 @@ def test_the_machine_itself_keeps_the_budgets(ratio: float, budget_of: str) -> N
     generator = np.random.default_rng(70)
     verdicts = []
     for _ in range(runs):
-        state = machine.opened(machine.begin("r", "v1", "v2", policy), (Tally(), Tally()))
-        totals = [Tally(), Tally()]
+        state = machine.opened(machine.begin("r", "v1", "v2", policy), (Counts(), Counts()))
+        totals = [Counts(), Counts()]
         for second in range(1, 62):
             own = int(generator.binomial(200, state.weight / 100))
             for index, (count, factor) in enumerate(((200 - own, 1.0), (own, ratio))):
                 errors, slow, wrong = (int(generator.binomial(count, p)) for p in (0.01, 0.02, 0.08 * factor))
-                totals[index] += Tally(count, errors, slow, count, wrong)
+                totals[index] += Counts(count, errors, slow, count, wrong)
             state, found, _ = machine.look(state, (totals[0], totals[1]), float(second), "ready")
             if found.action == "finish":
                 break

@@ -62,27 +62,57 @@ def test_a_new_component_needs_a_free_verb_and_noun(name: str, capsys: pytest.Ca
     assert len(capsys.readouterr().err.strip().splitlines()) == 2
 
 
-@pytest.mark.slow
-def test_a_new_component_works_as_made(tmp_path: Path) -> None:
-    """In a copy of the checkout: made, compiled, and its own test passes."""
+def run_in_copy(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": str(copy), "PATH": "/usr/bin:/bin", "HOME": str(copy)}
+    return subprocess.run(
+        [sys.executable, *command], cwd=copy, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the parts of the checkout that a new component touches."""
     for name in ("chandlery", "components", "scripts", "pyproject.toml", "README.md"):
         subprocess.run(["cp", "-r", str(ROOT / name), str(tmp_path / name)], check=True)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_new_component_works_as_made(checkout: Path) -> None:
+    """Made and compiled, it passes every check of `make lint` and its own test, untouched."""
+    made = [
+        "components/data/count_rows/component.py",
+        "chandlery/steps/data/count_rows.py",
+        "tests/unit/steps/data/test_count_rows.py",
+    ]
     for command in (
-        [sys.executable, "scripts/new_component.py", "data", "count_rows"],
-        [sys.executable, "-m", "chandlery.compiler"],
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "tests/local/data/test_count_rows.py",
-        ],
+        ["scripts/new_component.py", "data", "count_rows"],
+        ["-m", "chandlery.compiler"],
+        ["-m", "chandlery.compiler", "--check"],
+        ["-m", "ruff", "check", *made],
+        ["-m", "ruff", "format", "--check", *made],
+        ["-m", "mypy", "-m", "chandlery.steps.data.count_rows"],
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider", made[-1]],
     ):
-        environment = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
+        done = run_in_copy(checkout, *command)
         assert done.returncode == 0, done.stdout + done.stderr
     assert "3 passed" in done.stdout
+    readme = (checkout / "components/data/count_rows/README.md").read_text()
+    assert "| `Output` | STRING | the text, in capitals. |" in readme
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "says"),
+    [
+        ("cli", "count_rows", "families: data, search, training, registry, serving, run"),
+        ("", "", "families: data"),
+        ("data", "count", "a verb and a noun"),
+        ("data", "Count_Rows", "a verb and a noun"),
+        ("data", "commit_dataset", "exists already"),
+    ],
+)
+def test_a_new_component_that_cannot_be_is_refused(
+    family: str, name: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert maker().main(family, name) == 2
+    assert says in capsys.readouterr().err

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chandlery.canary.decision import evalue, sample_ratio
-from chandlery.canary.decision.counts import Metric, Tally
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.decision.state import Epoch
+from chandlery.resources.counts import Counts, Metric
 
 # The promotion e-value is a weighted mean of two: "not `margin` times as bad" and "below the tolerable rate". The
 # second speaks only where bad events are so rare that their ratio never will; it costs the first 10 % (log 0.1).
@@ -32,8 +32,8 @@ class RailEvidence:
     log_rollback: float
     matters: bool
     alarm: bool
-    champion: Tally
-    challenger: Tally
+    champion: Counts
+    challenger: Counts
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Assessment:
 
 def assess(epochs: Sequence[Epoch], policy: ReleasePolicy) -> Assessment:
     """Weigh the counts of all epochs; e-values of epochs multiply, so their logs add."""
-    champion, challenger = Tally(), Tally()
+    champion, challenger = Counts(), Counts()
     for epoch in epochs:
         champion, challenger = champion + epoch.champion, challenger + epoch.challenger
     rails = []
@@ -98,7 +98,7 @@ def _rollback(epoch: Epoch, metric: Metric, together: float) -> float:
     return float(evalue.log_rollback(bad / together, total / together, epoch.share))
 
 
-def _promote(epochs: Sequence[Epoch], policy: ReleasePolicy, challenger: Tally) -> float:
+def _promote(epochs: Sequence[Epoch], policy: ReleasePolicy, challenger: Counts) -> float:
     metric, together = policy.primary, policy.design_effect
     relative = 0.0
     for epoch in epochs:

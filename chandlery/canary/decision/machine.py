@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chandlery.canary.decision.assessment import Assessment, RailEvidence, assess
-from chandlery.canary.decision.counts import Metric, Tally
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.decision.state import CanaryState, Epoch, EvidencePoint, Verdict
+from chandlery.resources.counts import Counts, Metric
 
 Action = Literal["wait", "shift", "finish"]
 Health = Literal["ready", "unready", "failed"]
@@ -43,7 +43,7 @@ def begin(run: str, champion: str, challenger: str, policy: ReleasePolicy) -> Ca
     return CanaryState(run=run, champion=champion, challenger=challenger, policy=policy)
 
 
-def opened(state: CanaryState, counters: tuple[Tally, Tally]) -> CanaryState:
+def opened(state: CanaryState, counters: tuple[Counts, Counts]) -> CanaryState:
     """Return the state once the weight of its stage is in force: a new epoch with these counters as baseline.
 
     Args:
@@ -60,7 +60,7 @@ def reopened(state: CanaryState) -> CanaryState:
 
 
 def look(
-    state: CanaryState, counters: tuple[Tally, Tally], elapsed: float, health: Health, detail: str = ""
+    state: CanaryState, counters: tuple[Counts, Counts], elapsed: float, health: Health, detail: str = ""
 ) -> tuple[CanaryState, NextAction, Assessment]:
     """Take in what was counted and decide.
 
@@ -92,15 +92,19 @@ def conclude(state: CanaryState, verdict: Verdict, reason: str) -> CanaryState:
     return state.with_(phase="finishing", verdict=verdict, reason=reason)
 
 
-def _count(state: CanaryState, counters: tuple[Tally, Tally], elapsed: float, health: Health) -> CanaryState:
+def _count(
+    state: CanaryState, counters: tuple[Counts, Counts], elapsed: float, health: Health
+) -> CanaryState:
     epoch, policy = state.epochs[-1], state.policy
     # The interval that ends now began at the previous look; only if it began after the grace is all of it clean.
     clean = state.elapsed - epoch.opened >= policy.grace_seconds
     clean_labels = state.elapsed - epoch.opened >= max(policy.label_grace_seconds, policy.grace_seconds)
 
-    def counted(now: Tally, before: Tally) -> Tally:
+    def counted(now: Counts, before: Counts) -> Counts:
         new = now.since(before)
-        return (new.requests_only() if clean else Tally()) + (new.labels_only() if clean_labels else Tally())
+        return (new.requests_only() if clean else Counts()) + (
+            new.labels_only() if clean_labels else Counts()
+        )
 
     grown = Epoch(
         weight=epoch.weight,
@@ -188,7 +192,7 @@ def comparison(state: CanaryState, metric: Metric) -> str:
     """Return both variants' rates of a metric as text, with the counts."""
     champion, challenger = state.totals()
 
-    def text(name: str, tally: Tally) -> str:
+    def text(name: str, tally: Counts) -> str:
         return f"{name} {100 * tally.rate(metric):.2g} % ({tally.bad(metric)} of {tally.trials(metric)})"
 
     return f"{text(state.challenger, challenger)} against {text(state.champion, champion)}"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from chandlery.canary.decision.counts import METRICS, Metric
 from chandlery.errors import UserError
+from chandlery.resources.counts import METRICS, Metric
 
 # A bad rate that nobody minds, whatever the champion's is.
 TOLERABLE: dict[Metric, float] = {"wrong": 0.001, "errors": 0.001, "slow": 0.01}
@@ -19,7 +19,7 @@ class Guardrail:
     """One kind of bad event that the challenger must not have more of than the champion.
 
     Attributes:
-        metric: `wrong` answers, server `errors` or `slow` answers.
+        metric: `wrong` answers, `errors` (HTTP status 400 and above) or `slow` answers.
         tolerable: rate (bad events per trial) below which the challenger's bad events never cause a rollback, and
             which, once the challenger's rate is proven to be below it, is enough for a promotion; 0 for none.
     """

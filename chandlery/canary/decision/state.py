@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from chandlery.canary.decision.counts import Tally
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.errors import InvalidDocumentError
+from chandlery.resources.counts import Counts
 
 ANNOTATION = "chandlery.io/canary"
 SCHEMA_VERSION = 1
@@ -36,8 +36,8 @@ class Epoch:
 
     weight: int
     opened: float
-    champion: Tally = field(default_factory=Tally)
-    challenger: Tally = field(default_factory=Tally)
+    champion: Counts = field(default_factory=Counts)
+    challenger: Counts = field(default_factory=Counts)
 
     @property
     def share(self) -> float:
@@ -94,7 +94,7 @@ class CanaryState:
     stage: int = 0
     phase: Phase = "shifting"
     epochs: tuple[Epoch, ...] = ()
-    last: tuple[Tally, Tally] = (Tally(), Tally())
+    last: tuple[Counts, Counts] = (Counts(), Counts())
     elapsed: float = 0.0
     proven: bool = False
     unready_since: float = -1.0
@@ -113,9 +113,9 @@ class CanaryState:
         """Return a copy with the given fields changed."""
         return replace(self, **changes)
 
-    def totals(self) -> tuple[Tally, Tally]:
+    def totals(self) -> tuple[Counts, Counts]:
         """Return what was counted over all epochs: champion, challenger."""
-        champion = challenger = Tally()
+        champion = challenger = Counts()
         for epoch in self.epochs:
             champion, challenger = champion + epoch.champion, challenger + epoch.challenger
         return champion, challenger
@@ -153,9 +153,9 @@ class CanaryState:
             raise ValueError(f"schema {version}, this release reads {SCHEMA_VERSION}")
         champion, challenger = values["last"]
         values["policy"] = ReleasePolicy.from_json(values["policy"])
-        values["last"] = (Tally(**champion), Tally(**challenger))
+        values["last"] = (Counts(**champion), Counts(**challenger))
         values["epochs"] = tuple(
-            Epoch(e["weight"], e["opened"], Tally(**e["champion"]), Tally(**e["challenger"]))
+            Epoch(e["weight"], e["opened"], Counts(**e["champion"]), Counts(**e["challenger"]))
             for e in values["epochs"]
         )
         values["looks"] = tuple(EvidencePoint(**look) for look in values["looks"])

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from chandlery.canary.decision.counts import Tally
 from chandlery.canary.decision.machine import Health
 from chandlery.canary.decision.state import ANNOTATION
+from chandlery.resources.counts import Counts
 from chandlery.resources.port import SELDON_DEPLOYMENT, Document, ResourceStore
 
 SHIFT_SECONDS = 60.0  # a weight that is not in force after this long never will be
@@ -33,7 +33,7 @@ class Side(Protocol):
         """Take a predictor out; its traffic goes to the other. One that is gone is no error."""
         ...
 
-    def counters(self, predictor: str) -> Tally:
+    def counters(self, predictor: str) -> Counts:
         """Return the cumulative counters of a predictor as of the last `refresh`."""
         ...
 
@@ -68,7 +68,7 @@ class DeploymentSide:
 
     def __post_init__(self) -> None:
         """Start without counters."""
-        self._counters: dict[str, Tally] = {}
+        self._counters: dict[str, Counts] = {}
 
     def weights(self) -> dict[str, int] | None:
         """See `Side.weights`."""
@@ -94,16 +94,15 @@ class DeploymentSide:
 
         deployment.remove_predictor(self.resources, self.name, self.namespace, predictor, SHIFT_SECONDS)
 
-    def counters(self, predictor: str) -> Tally:
+    def counters(self, predictor: str) -> Counts:
         """See `Side.counters`."""
-        return self._counters.get(predictor, Tally())
+        return self._counters.get(predictor, Counts())
 
     def refresh(self) -> None:
         """See `Side.refresh`."""
         from chandlery.deployments.evidence import read_evidence
 
-        found = read_evidence(self.name, self.namespace, objective_seconds=self.objective)
-        self._counters = {name: Tally.of(counts) for name, counts in found.items()}
+        self._counters = read_evidence(self.name, self.namespace, objective_seconds=self.objective)
 
     def load(self) -> str:
         """See `Side.load`."""

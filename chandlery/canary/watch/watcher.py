@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from chandlery import progress
 from chandlery.canary.decision import machine as machine
 from chandlery.canary.decision.assessment import Assessment
-from chandlery.canary.decision.counts import Tally
 from chandlery.canary.decision.machine import NextAction, e_value
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.decision.state import CanaryState
@@ -30,6 +29,7 @@ from chandlery.errors import (
     UserError,
 )
 from chandlery.processes import holder_text
+from chandlery.resources.counts import Counts
 
 REPORT_SECONDS = 10.0  # the longest silence
 BASELINE_SECONDS = 60.0  # counters that cannot be read for so long after a shift end the step
@@ -249,7 +249,7 @@ class Canary:
             return False
         return True
 
-    def _counters(self, state: CanaryState) -> tuple[Tally, Tally]:
+    def _counters(self, state: CanaryState) -> tuple[Counts, Counts]:
         return self._side.counters(state.champion), self._side.counters(state.challenger)
 
     def _split(self, state: CanaryState) -> dict[str, int]:

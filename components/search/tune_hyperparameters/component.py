@@ -47,14 +47,10 @@ def tune_hyperparameters(
         objective: its objective on the validation split.
         experiment_name: name of the Experiment.
     """
-    from chandlery.steps.search.tune_hyperparameters import tune_hyperparameters
+    from chandlery.steps.search.tune_hyperparameters import SearchParameters, tune_hyperparameters
 
-    return tune_hyperparameters(
-        dataset,
-        recipe,
-        trials,
-        report,
-        experiment,
+    settings = SearchParameters(
+        recipe=recipe,
         algorithm=algorithm,
         max_trials=max_trials,
         parallel_trials=parallel_trials,
@@ -65,3 +61,4 @@ def tune_hyperparameters(
         seed=seed,
         deadline_seconds=deadline_seconds,
     )
+    return tune_hyperparameters(dataset, settings, trials, report, experiment)

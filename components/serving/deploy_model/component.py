@@ -49,12 +49,11 @@ def deploy_model(
         changed: yes, or no when the version was already deployed.
         reason: what was done and why, one sentence.
     """
-    from chandlery.steps.serving.deploy_model import deploy_model
+    from chandlery.steps.serving.deploy_model import DeployRequest, deploy_model
 
-    return deploy_model(
+    request = DeployRequest(
         model_name=model_name,
         version=version,
-        document=document,
         deployment=deployment,
         namespace=namespace,
         strategy=strategy,
@@ -67,3 +66,4 @@ def deploy_model(
         environment=environment,
         deadline_seconds=deadline_seconds,
     )
+    return deploy_model(request, document)

@@ -15,10 +15,11 @@ import pytest
 
 from chandlery.deployments.client import Answer
 from chandlery.deployments.deployment import apply, wait_ready
-from chandlery.deployments.evidence import Counts, read_evidence
+from chandlery.deployments.evidence import read_evidence
 from chandlery.deployments.spec import ServingSpec, Variant
 from chandlery.recipe import Columns
 from chandlery.resources import SELDON_DEPLOYMENT, ResourceStore
+from chandlery.resources.counts import Counts
 
 READY_SECONDS = 600.0
 

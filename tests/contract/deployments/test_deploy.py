@@ -14,7 +14,7 @@ import yaml
 
 from chandlery import registry
 from chandlery.deployments import deploy as deploying
-from chandlery.deployments.deploy import Request, deploy, dry_run, roll_back
+from chandlery.deployments.deploy import DeployRequest, deploy, dry_run, roll_back
 from chandlery.deployments.deployment import current
 from chandlery.errors import DeadlineError, InvalidDocumentError, NotFoundError, ServingError, UserError
 from chandlery.provenance import Provenance
@@ -77,8 +77,11 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_deploy_canary_rollback(platform: Platform, tmp_path: Path) -> None:
     document = Artifact(str(tmp_path / "out" / "document"))
-    given: dict[str, Any] = {"model_name": "digits", "document": document, "deadline_seconds": 30.0}
-    done = deploy_model(version="12", strategy="canary", environment={"CHANDLERY_MAX_BATCH": 32.0}, **given)
+
+    def deployed(**given: Any) -> step.DeployOutputs:
+        return deploy_model(DeployRequest("digits", deadline_seconds=30.0, **given), document)
+
+    done = deployed(version="12", strategy="canary", environment={"CHANDLERY_MAX_BATCH": 32.0})
     assert (done.endpoint, done.strategy, done.changed) == (
         f"{platform.url}/seldon/default/digits",
         "replace",
@@ -92,10 +95,10 @@ def test_deploy_canary_rollback(platform: Platform, tmp_path: Path) -> None:
     assert document.metadata["chandlery.data_commit"] == "abc"
     assert written["status"]["state"] == "Available"
 
-    again = deploy_model(version="12", strategy="canary", environment={"CHANDLERY_MAX_BATCH": 32.0}, **given)
+    again = deployed(version="12", strategy="canary", environment={"CHANDLERY_MAX_BATCH": 32.0})
     assert (again.changed, "nothing to do" in again.reason) == ("no", True)
 
-    canary = deploy_model(version="15", strategy="canary", environment={}, **given)
+    canary = deployed(version="15", strategy="canary", environment={})
     assert (canary.strategy, canary.changed) == ("canary", "yes")
     spec = current(platform.store, "digits", "default")
     assert spec is not None
@@ -110,26 +113,26 @@ def test_deploy_canary_rollback(platform: Platform, tmp_path: Path) -> None:
 
 def test_what_fails_is_undone(platform: Platform) -> None:
     with pytest.raises(ServingError, match=r"weights\.bin is damaged"):
-        deploy(Request("digits", "13", deadline=30))
+        deploy(DeployRequest("digits", "13", deadline_seconds=30))
     assert current(platform.store, "digits", "default") is None
-    deploy(Request("digits", "12", deadline=30))
+    deploy(DeployRequest("digits", "12", deadline_seconds=30))
     with pytest.raises(ServingError, match="predictor v13"):
-        deploy(Request("digits", "13", strategy="canary", deadline=30))
+        deploy(DeployRequest("digits", "13", strategy="canary", deadline_seconds=30))
     with pytest.raises(DeadlineError, match="not ready after"):
-        deploy(Request("digits", "14", deadline=1))
+        deploy(DeployRequest("digits", "14", deadline_seconds=1))
     spec = current(platform.store, "digits", "default")
     assert spec is not None
     assert spec.weights == {"v12": 100}
-    assert not deploy(Request("digits", "12", deadline=30)).changed
+    assert not deploy(DeployRequest("digits", "12", deadline_seconds=30)).changed
 
 
 def test_bad_requests_change_nothing(platform: Platform) -> None:
     for request, error in (
-        (Request("digits", "none"), NotFoundError),
-        (Request("digits", "12", strategy="blue"), UserError),
-        (Request("digits", "12", protocol="grpc"), InvalidDocumentError),
-        (Request("digits", "12", deployment="Not A Name"), InvalidDocumentError),
-        (Request("digits", "12", replicas=0), InvalidDocumentError),
+        (DeployRequest("digits", "none"), NotFoundError),
+        (DeployRequest("digits", "12", strategy="blue"), UserError),
+        (DeployRequest("digits", "12", protocol="grpc"), InvalidDocumentError),
+        (DeployRequest("digits", "12", deployment="Not A Name"), InvalidDocumentError),
+        (DeployRequest("digits", "12", replicas=0), InvalidDocumentError),
     ):
         with pytest.raises(error) as caught:
             deploy(request)

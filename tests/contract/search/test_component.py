@@ -12,7 +12,7 @@ import yaml
 
 from chandlery import data, provenance
 from chandlery.errors import UserError
-from chandlery.steps.search.tune_hyperparameters import tune_hyperparameters
+from chandlery.steps.search.tune_hyperparameters import SearchParameters, tune_hyperparameters
 
 ROOT = Path(__file__).parents[3]
 RECIPE = f"{ROOT}/examples/digits/recipe.py:Digits"
@@ -36,7 +36,8 @@ def call(dataset: Artifact, **changes):
         "seed": 0,
         "deadline_seconds": 60,
     }
-    return tune_hyperparameters(dataset, RECIPE, Artifact(), Artifact(), Artifact(), **(arguments | changes))
+    parameters = SearchParameters(RECIPE, **(arguments | changes))
+    return tune_hyperparameters(dataset, parameters, Artifact(), Artifact(), Artifact())
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from chandlery.canary.decision.counts import Tally
 from chandlery.canary.decision.machine import Health
 from chandlery.canary.decision.state import CanaryState
 from chandlery.errors import PlatformError
+from chandlery.resources.counts import Counts
 
 
 @dataclass
@@ -42,13 +42,13 @@ class FakeSide:
     sick: dict[str, tuple[Health, str]] = field(default_factory=dict)
     kill_after: int = -1  # calls that change or read something, until the process dies
     acts: list[str] = field(default_factory=list)
-    seen: dict[str, Tally] = field(default_factory=dict)
+    seen: dict[str, Counts] = field(default_factory=dict)
     now: float = 0.0
     seconds_per_look: float = 1.0
 
     def __post_init__(self) -> None:
         self.generator = np.random.default_rng(self.seed)
-        self.totals = {name: Tally() for name in self.rates}
+        self.totals = {name: Counts() for name in self.rates}
 
     # --- the world
 
@@ -68,7 +68,7 @@ class FakeSide:
     def _serve(self, name: str, count: int) -> None:
         rates = self.rates[name]
         judged = int(self.generator.binomial(count, self.judged_share))
-        self.totals[name] += Tally(
+        self.totals[name] += Counts(
             requests=count,
             errors=int(self.generator.binomial(count, rates.errors)),
             slow=int(self.generator.binomial(count, rates.slow)),
@@ -108,8 +108,8 @@ class FakeSide:
             self.split = dict.fromkeys(self.split, 100)
         self._alive()
 
-    def counters(self, predictor: str) -> Tally:
-        return self.seen.get(predictor, Tally())
+    def counters(self, predictor: str) -> Counts:
+        return self.seen.get(predictor, Counts())
 
     def refresh(self) -> None:
         self._alive()

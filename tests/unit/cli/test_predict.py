@@ -50,7 +50,10 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Ga
     monkeypatch.setenv("CHANDLERY_GATEWAY", f"http://127.0.0.1:{server.server_port}")
     store = EmbeddedStore(tmp_path / "resources")
     spec = ServingSpec(
-        name="releases", model_name="digits", variants=(Variant("3", "models:/digits/3", 100),)
+        name="releases",
+        namespace="default",
+        model_name="digits",
+        variants=(Variant("3", "models:/digits/3", 100),),
     )
     store.apply(to_seldon(spec))
     store.close()

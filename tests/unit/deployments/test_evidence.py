@@ -11,9 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from chandlery.deployments.evidence import Counts, count, read_evidence
+from chandlery.deployments.evidence import count, read_evidence
 from chandlery.errors import NotFoundError, PlatformError, UserError
 from chandlery.resources.counters import parse_text
+from chandlery.resources.counts import Counts
 
 TEXT = """\
 # HELP seldon_api_executor_server_requests_seconds x

@@ -94,6 +94,11 @@ def test_a_component_is_a_thin_shell(entry: catalog.Entry) -> None:
     assert "pip install" not in " ".join(executor["container"]["command"])
 
 
+def test_families_are_a_closed_list() -> None:
+    assert {e.family for e in ENTRIES if e.kind == "component"} == set(catalog.FAMILIES)
+    assert {path.parent.name for path in (PACKAGE / "steps").glob("*/__init__.py")} == set(catalog.FAMILIES)
+
+
 PIPELINES = [e for e in ENTRIES if e.kind == "pipeline"]
 
 

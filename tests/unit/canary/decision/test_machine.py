@@ -8,25 +8,25 @@ from hypothesis import strategies as st
 
 from chandlery.canary.decision import machine
 from chandlery.canary.decision.assessment import assess
-from chandlery.canary.decision.counts import Tally
 from chandlery.canary.decision.policy import Guardrail, ReleasePolicy, guardrails
 from chandlery.canary.decision.state import MAX_LOOKS, CanaryState, Epoch
 from chandlery.errors import InvalidDocumentError
+from chandlery.resources.counts import Counts
 
 POLICY = ReleasePolicy(grace_seconds=0.0, label_grace_seconds=0.0, minimum_requests=20)
 
 
-def good(requests: int, bad: int = 0, *, errors: int = 0, slow: int = 0) -> Tally:
-    return Tally(requests=requests, errors=errors, slow=slow, judged=requests, wrong=bad)
+def good(requests: int, bad: int = 0, *, errors: int = 0, slow: int = 0) -> Counts:
+    return Counts(requests=requests, errors=errors, slow=slow, judged=requests, wrong=bad)
 
 
 def observing(policy: ReleasePolicy = POLICY, **changes: object) -> CanaryState:
     state = machine.begin("run", "v1", "v2", policy).with_(**changes)
-    return machine.opened(state, (Tally(), Tally()))
+    return machine.opened(state, (Counts(), Counts()))
 
 
 def look(
-    state: CanaryState, champion: Tally, challenger: Tally, elapsed: float = 1.0, health: str = "ready"
+    state: CanaryState, champion: Counts, challenger: Counts, elapsed: float = 1.0, health: str = "ready"
 ) -> tuple[CanaryState, machine.NextAction]:
     state, found, _ = machine.look(state, (champion, challenger), elapsed, health, "the last line")  # type: ignore[arg-type]
     return state, found
@@ -42,7 +42,7 @@ def test_it_waits_for_the_minimum_then_takes_the_next_weight() -> None:
 
 def test_a_clearly_better_challenger_is_promoted_only_after_the_whole_walk() -> None:
     state = observing()
-    champion, challenger, seen, now = Tally(), Tally(), [], 0.0
+    champion, challenger, seen, now = Counts(), Counts(), [], 0.0
     while state.phase != "finishing":
         now += 1.0
         share = state.weight / 100
@@ -80,12 +80,12 @@ def test_a_worse_challenger_is_rolled_back_on_the_first_weight() -> None:
 @pytest.mark.parametrize(
     ("challenger", "metric"),
     [
-        (Tally(requests=100, errors=30, judged=0, wrong=0), "errors"),
-        (Tally(requests=100, slow=30, judged=0, wrong=0), "slow answers"),
+        (Counts(requests=100, errors=30, judged=0, wrong=0), "errors"),
+        (Counts(requests=100, slow=30, judged=0, wrong=0), "slow answers"),
     ],
 )
-def test_every_guard_rail_can_roll_back(challenger: Tally, metric: str) -> None:
-    state, _ = look(observing(), Tally(requests=1900, errors=19, slow=19), challenger)
+def test_every_guard_rail_can_roll_back(challenger: Counts, metric: str) -> None:
+    state, _ = look(observing(), Counts(requests=1900, errors=19, slow=19), challenger)
     assert state.verdict == "rolled_back"
     assert state.reason.startswith(metric)
 
@@ -109,7 +109,9 @@ def test_a_worse_rate_that_nobody_minds_rolls_nothing_back() -> None:
 def test_guard_rails_alone_promote_nothing() -> None:
     """No feedback: errors and latency are fine, and yet nothing is known of wrong answers."""
     state = observing(stage=2)
-    state, found = look(state, Tally(requests=5000, errors=100), Tally(requests=5000, errors=50), elapsed=10)
+    state, found = look(
+        state, Counts(requests=5000, errors=100), Counts(requests=5000, errors=50), elapsed=10
+    )
     assert found.action == "wait"
     state, found = look(state, state.last[0], state.last[1], elapsed=POLICY.deadline_seconds)
     assert state.verdict == "inconclusive"
@@ -119,7 +121,7 @@ def test_guard_rails_alone_promote_nothing() -> None:
 def test_errors_as_primary_need_no_feedback() -> None:
     policy = ReleasePolicy(primary="errors", minimum_requests=20, grace_seconds=0.0, label_grace_seconds=0.0)
     state, _ = look(
-        observing(policy, stage=2), Tally(requests=2000, errors=60), Tally(requests=2000, errors=20)
+        observing(policy, stage=2), Counts(requests=2000, errors=60), Counts(requests=2000, errors=20)
     )
     assert state.verdict == "promoted"
 
@@ -127,13 +129,13 @@ def test_errors_as_primary_need_no_feedback() -> None:
 def test_hardly_any_bad_events_are_proven_by_their_absence() -> None:
     """Zero errors on both sides never speak about a ratio; enough requests prove a rate below the tolerable one."""
     policy = ReleasePolicy(primary="errors", grace_seconds=0.0, label_grace_seconds=0.0)
-    few, _ = look(observing(policy, stage=2), Tally(requests=1000), Tally(requests=1000))
-    many, _ = look(observing(policy, stage=2), Tally(requests=20_000), Tally(requests=20_000))
+    few, _ = look(observing(policy, stage=2), Counts(requests=1000), Counts(requests=1000))
+    many, _ = look(observing(policy, stage=2), Counts(requests=20_000), Counts(requests=20_000))
     assert (few.verdict, many.verdict) == ("", "promoted")
     never = ReleasePolicy(
         primary="errors", guardrails=(Guardrail("errors", 0.0),), grace_seconds=0.0, label_grace_seconds=0.0
     )
-    assert not look(observing(never, stage=2), Tally(requests=10**7), Tally(requests=10**7))[0].verdict
+    assert not look(observing(never, stage=2), Counts(requests=10**7), Counts(requests=10**7))[0].verdict
 
 
 def test_a_wrong_split_is_seen_before_anything_is_decided() -> None:
@@ -146,27 +148,27 @@ def test_a_wrong_split_is_seen_before_anything_is_decided() -> None:
 def test_feedback_for_one_variant_only_is_seen() -> None:
     state, _ = look(
         observing(stage=2),
-        Tally(requests=500, judged=500, wrong=50),
-        Tally(requests=500, judged=300, wrong=4),
+        Counts(requests=500, judged=500, wrong=50),
+        Counts(requests=500, judged=300, wrong=4),
     )
     assert state.verdict == "inconclusive"
     assert "judged answers" in state.reason
 
 
 def test_a_failed_challenger_is_rolled_back_at_once() -> None:
-    state, found = look(observing(), Tally(), Tally(), health="failed")
+    state, found = look(observing(), Counts(), Counts(), health="failed")
     assert (found.action, state.verdict) == ("finish", "rolled_back")
     assert state.reason == "v2 failed: the last line"
 
 
 def test_a_challenger_that_is_not_ready_gets_its_time() -> None:
-    state, found = look(observing(), good(10), Tally(), elapsed=1.0, health="unready")
+    state, found = look(observing(), good(10), Counts(), elapsed=1.0, health="unready")
     assert found.action == "wait"
-    recovered, _ = look(state, good(20), Tally(), elapsed=2.0)
+    recovered, _ = look(state, good(20), Counts(), elapsed=2.0)
     assert recovered.unready_since < 0
-    state, _ = look(state, good(20), Tally(), elapsed=6.0, health="unready")
+    state, _ = look(state, good(20), Counts(), elapsed=6.0, health="unready")
     assert not state.verdict
-    state, _ = look(state, good(30), Tally(), elapsed=11.0, health="unready")
+    state, _ = look(state, good(30), Counts(), elapsed=11.0, health="unready")
     assert state.verdict == "rolled_back"
     assert "not ready for 10 s" in state.reason
 
@@ -190,10 +192,10 @@ def test_counts_of_the_grace_are_dropped() -> None:
     state, _ = look(state, good(100, 10), good(10), elapsed=1.0)  # began at 0: within the grace
     assert state.epochs[-1] == Epoch(5, 0.0)
     state, _ = look(state, good(200, 20), good(20), elapsed=2.0)  # requests count, labels wait
-    assert state.epochs[-1].champion == Tally(requests=100)
+    assert state.epochs[-1].champion == Counts(requests=100)
     state, _ = look(state, good(300, 30), good(30), elapsed=3.0)
     state, _ = look(state, good(400, 40), good(40), elapsed=4.0)  # began at 3: labels count too
-    assert state.epochs[-1].champion == Tally(requests=300, judged=100, wrong=10)
+    assert state.epochs[-1].champion == Counts(requests=300, judged=100, wrong=10)
 
 
 def test_counters_that_restart_lose_nothing_else() -> None:
@@ -224,7 +226,7 @@ def test_whatever_is_counted_the_machine_stays_sane(steps: list[tuple[int, int, 
     """Any counters, falling ones and impossible ones too: a legal state that survives JSON, and finite evidence."""
     state = observing()
     for second, (a, b, c, d) in enumerate(steps):
-        counters = (Tally(a, b, c, a, d), Tally(b, a, d, b, c))
+        counters = (Counts(a, b, c, a, d), Counts(b, a, d, b, c))
         state, found, evidence = machine.look(state, counters, float(second + 1), "ready")
         assert all(math.isfinite(rail.log_rollback) for rail in evidence.rails)
         assert math.isfinite(evidence.log_promote)
@@ -271,7 +273,7 @@ def test_e_values_are_readable(log: float, text: str) -> None:
 
 def test_guard_rails_can_be_left_out() -> None:
     policy = ReleasePolicy(guardrails=guardrails(["wrong"]), grace_seconds=0.0, label_grace_seconds=0.0)
-    state, _ = look(observing(policy), Tally(requests=1900), Tally(requests=100, errors=50))
+    state, _ = look(observing(policy), Counts(requests=1900), Counts(requests=100, errors=50))
     assert not state.verdict
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chandlery.deployments.evidence import Counts, count
+from chandlery.deployments.evidence import count
 from chandlery.embedded.deployments.counters import Counters
 from chandlery.embedded.gateway.statistics import ClusterCounts, parse_counts, parse_versions
 from chandlery.resources.counters import parse_text
+from chandlery.resources.counts import Counts
 
 KEY, CLUSTER = "default/digits", "default/digits/v1/0a1b2c3d"
 

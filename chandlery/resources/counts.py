@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Literal, Protocol
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 Metric = Literal["wrong", "errors", "slow"]
 METRICS: tuple[Metric, ...] = ("wrong", "errors", "slow")
 
 
-class Counters(Protocol):
-    """Cumulative counters of one predictor, as the gateway or Prometheus gives them."""
-
-    @property
-    def requests(self) -> float: ...
-    @property
-    def errors(self) -> float: ...
-    @property
-    def slow(self) -> float: ...
-    @property
-    def judged(self) -> float: ...
-    @property
-    def wrong(self) -> float: ...
-
-
 @dataclass(frozen=True)
-class Tally:
+class Counts:
     """Numbers of requests of one variant.
 
     Attributes:
-        requests: predictions asked for.
-        errors: of these, answered with a server error or not at all.
+        requests: predictions asked for, failed ones included.
+        errors: of these, answered with HTTP status 400 or above (also by the gateway in its place).
         slow: of these, answered later than the latency objective.
         judged: answers whose truth became known.
         wrong: of these, bad ones.
@@ -42,31 +27,26 @@ class Tally:
     judged: int = 0
     wrong: int = 0
 
-    @classmethod
-    def of(cls, counters: Counters) -> Tally:
-        """Return the counters as whole numbers (Prometheus speaks in floats)."""
-        return cls(**{f.name: round(getattr(counters, f.name)) for f in fields(cls)})
-
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: Counts) -> Counts:
         """Return the sum, field by field."""
-        return Tally(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
+        return Counts(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
 
-    def since(self, earlier: Tally) -> Tally:
+    def since(self, earlier: Counts) -> Counts:
         """Return what was counted after `earlier`; a counter that fell was reset, so all of it is new."""
-        return Tally(
+        return Counts(
             **{
                 name: value - getattr(earlier, name) if value >= getattr(earlier, name) else value
                 for name, value in asdict(self).items()
             }
         )
 
-    def requests_only(self) -> Tally:
+    def requests_only(self) -> Counts:
         """Return the part that is known when a request ends."""
-        return Tally(requests=self.requests, errors=self.errors, slow=self.slow)
+        return Counts(requests=self.requests, errors=self.errors, slow=self.slow)
 
-    def labels_only(self) -> Tally:
+    def labels_only(self) -> Counts:
         """Return the part that is known when feedback arrives."""
-        return Tally(judged=self.judged, wrong=self.wrong)
+        return Counts(judged=self.judged, wrong=self.wrong)
 
     def bad(self, metric: Metric) -> int:
         """Return the number of bad events of a metric, never more than its trials."""
