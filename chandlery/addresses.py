@@ -90,6 +90,15 @@ def endpoints() -> Endpoints:
     return Endpoints(home=root, **values)
 
 
+def is_configured(name: str) -> bool:
+    """Return whether the environment or `chandlery.toml` says where a system is.
+
+    Raises:
+        UserError: `chandlery.toml` is not valid.
+    """
+    return bool(os.environ.get(VARIABLES[name]) or name in _configured())
+
+
 def require_mlflow() -> str:
     """Return the MLflow tracking URI.
 

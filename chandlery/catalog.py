@@ -23,6 +23,9 @@ IMAGE = f"chandlery/chandlery-python:{__version__}"
 # The families of components, in the order of a model's life: folders of components/ and of chandlery/steps/.
 FAMILIES = ("data", "search", "training", "registry", "serving", "run")
 
+# What a component may talk to: Pachyderm, Katib, MLflow, Seldon behind its gateway.
+SYSTEMS = ("data", "experiments", "mlflow", "deployments")
+
 # A name at one level of indentation, and its text up to the next one or an empty line.
 DESCRIBED = re.compile(r"^ {4}(\w+): (.+?)(?=\n {4}\w+: |\n\n|\n\w|\Z)", re.DOTALL | re.MULTILINE)
 
@@ -56,6 +59,11 @@ class Entry:
     def pure(self) -> bool:
         """Same inputs, same outputs, nothing else touched: results may be cached."""
         return bool(self.metadata.get("pure", False))
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """The systems that it talks to, of `SYSTEMS`."""
+        return tuple(self.metadata.get("systems") or ())
 
     @property
     def package(self) -> Path:
@@ -208,6 +216,18 @@ def described(entry: Entry, items: list[Output]) -> list[Output]:
     # `name: what it is` in the sections Args (artifacts that a step writes) and Returns.
     told = {name: " ".join(what.split()) for name, what in DESCRIBED.findall(text)}
     return [replace(item, description=item.description or told.get(item.name, "")) for item in items]
+
+
+def systems(spec: dict[str, Any]) -> set[str]:
+    """Return the systems that the catalog's components in a compiled package talk to.
+
+    A component of another origin does not say what it talks to; it adds nothing.
+    """
+    executors = spec.get("deploymentSpec", {}).get("executors", {}).values()
+    variables = [v for e in executors for v in e.get("container", {}).get("env", ())]
+    names = {v["value"] for v in variables if v["name"] == "CHANDLERY_TASK"}
+    names.add(str(spec["pipelineInfo"]["name"]).replace("-", "_"))  # a component compiled by itself
+    return {system for entry in entries() if entry.name in names for system in entry.systems}
 
 
 def images(spec: dict[str, Any]) -> list[str]:

@@ -72,6 +72,8 @@ summary: Says in one line what it does.
 tags: [{family}]
 # Equal inputs give equal outputs and nothing else is touched: results are cached.
 pure: true
+# What it talks to, of: data, experiments, mlflow, deployments. A laptop starts what these need, and no more.
+systems: []
 cpu: 100m
 cpu_limit: "1"
 memory: 256Mi

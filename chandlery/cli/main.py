@@ -85,7 +85,11 @@ def run(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print the steps' own log lines.")] = False,
     json: Json = False,
 ) -> None:
-    """Run a pipeline or component on this machine; start the platform when it is down."""
+    """Run a pipeline or component on this machine.
+
+    The services of the platform that its components need are started when they are down. A component that is not of
+    this catalog does not name its needs: start them before, with `chandlery up`.
+    """
     from chandlery.cli.run import run
 
     raise typer.Exit(

@@ -33,7 +33,7 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
         return _dry_run(entry, name, arguments)
     home = addresses.home()
     display = Display(sys.stderr if as_json else sys.stdout, verbose=verbose)
-    platform.laptop().up(home, progress=display.line)
+    platform.laptop().up(home, services=_services(package), progress=display.line)
     from chandlery.runs.launch import launch
 
     began = time.monotonic()
@@ -54,6 +54,19 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
         log = runs_root(home) / outcome.record.run_id / "log.txt"
         print(f"log: {log}", file=sys.stderr)
     return outcome.exit_code
+
+
+def _services(package: Path) -> set[str]:
+    """Return the laptop's services that a package needs: of its systems, without those that run elsewhere."""
+    needed = {
+        service
+        for system in catalog.systems(catalog.load_package(package))
+        for service in platform.laptop().SERVICES_OF[system]
+    }
+    elsewhere = {name for name in ("mlflow", "gateway") if addresses.is_configured(name)}
+    if not addresses.endpoints().resources.startswith("embedded:"):
+        elsewhere |= {"deployments", "experiments"}
+    return needed - elsewhere
 
 
 def _resolve(target: str) -> tuple[str, Path, catalog.Entry | None]:

@@ -1,4 +1,4 @@
-"""Start, stop and look at the laptop platform from outside its supervisor."""
+"""Start, stop and inspect the laptop platform from outside its supervisor."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from chandlery import processes
 from chandlery.embedded.deployments.servers import stop_servers
 from chandlery.embedded.supervisor.daemon import folder
+from chandlery.embedded.supervisor.services import SERVICES
+from chandlery.embedded.supervisor.wanted import forget, want
 from chandlery.errors import DeadlineError, PlatformError
 
 START_DEADLINE = (
@@ -33,22 +35,37 @@ class ServiceState:
 
 
 def up(
-    root: Path, *, deadline: float = START_DEADLINE, progress: Callable[[str], None] = lambda line: None
+    root: Path,
+    *,
+    services: Collection[str] = SERVICES,
+    deadline: float = START_DEADLINE,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Start the platform of a home folder, or join the one that runs, and wait until every service is ready.
+    """Start services of the platform in a home folder, and wait until each of them is ready.
+
+    Services that run already go on running. Which ones are wanted is on disk, so a supervisor that is started again
+    starts the same ones.
 
     Args:
         root: home folder, absolute.
+        services: names of the services; default: all.
         deadline: seconds to wait.
-        progress: called with a line when something becomes ready that was not.
+        progress: called with a line for what is started, and for each service that becomes ready.
 
     Raises:
         PlatformError: the supervisor cannot start.
         DeadlineError: a service is not ready in time; names it and its log.
     """
+    if not services:
+        return
     state = folder(root)
+    state.mkdir(parents=True, exist_ok=True)
     limit = time.monotonic() + deadline
     seen = {service.name for service in states(root) if service.ready}
+    missing = [name for name in SERVICES if name in services and name not in seen]
+    if missing:
+        progress(f"starting {', '.join(missing)}")
+    want(state, services)
     starts = 0
     while True:
         if not running(root):
@@ -56,15 +73,14 @@ def up(
             if starts > MOST_STARTS:
                 raise PlatformError(f"the supervisor ends at once: {_last_line(state)}", f"see {_log(state)}")
             _start(root)
-        current = states(root)
-        for service in current:
-            if service.ready and service.name not in seen:
-                seen.add(service.name)
-                progress(f"{service.name} is ready")
-        if current and all(service.ready for service in current) and (state / "endpoints.json").exists():
+        ready = {service.name for service in states(root) if service.ready}
+        for name in sorted((ready - seen) & set(services)):
+            progress(f"{name} is ready")
+        seen |= ready
+        if ready.issuperset(services):
             return
         if time.monotonic() > limit:
-            late = [service.name for service in current if not service.ready] or ["supervisor"]
+            late = sorted(set(services) - ready) if running(root) else ["supervisor"]
             raise DeadlineError(
                 f"{', '.join(late)} not ready after {deadline:.0f} s",
                 f"see {state / 'logs' / (late[0] + '.log')}",
@@ -100,6 +116,7 @@ def down(root: Path, *, deadline: float = STOP_DEADLINE) -> bool:
     was_up = stop_servers(root) > 0 or was_up
     for name in ("endpoints.json", "state.json", "supervisor.pid"):
         (state / name).unlink(missing_ok=True)
+    forget(state)
     return was_up
 
 

@@ -21,6 +21,7 @@ from types import FrameType
 from chandlery import processes
 from chandlery.addresses import home
 from chandlery.embedded.supervisor.services import Service, endpoint_table, service_environment, services
+from chandlery.embedded.supervisor.wanted import wanted
 from chandlery.files import write_json
 from chandlery.processes import ProcessId
 from chandlery.processes.locks import claim
@@ -76,31 +77,30 @@ def supervise(root: Path, stop: threading.Event) -> None:
     adopted = {path.stem: processes.load(path) for path in (state / "services").glob("*.pid")}
     ports = remembered_ports(root, adopted)
     environment = service_environment(root, ports)
-    running = [Running(service) for service in services(root, ports)]
-    for entry in running:
-        known = adopted.get(entry.service.name)
-        if processes.is_running(known):
-            entry.process, entry.since = known, time.monotonic()
-        elif known is not None:
-            processes.end(known, root)  # its leader is gone: nothing of its group may stay
-    write_json(state / "endpoints.json", endpoint_table(ports))
+    known = {service.name: service for service in services(root, ports)}
+    running: dict[str, Running] = {}
+    for name, process in adopted.items():
+        if not processes.is_running(process) or name not in wanted(state):
+            processes.end(process, root)  # where its leader is gone, nothing of its group may stay
     trouble = ""
     while not stop.is_set():
         try:
-            for entry in running:
+            _add_wanted(running, known, adopted, state)
+            write_endpoints(state, endpoint_table(ports, running))
+            for entry in running.values():
                 _keep(entry, environment, state)
-            write_json(state / "state.json", {entry.service.name: _describe(entry) for entry in running})
+            write_json(state / "state.json", {name: _describe(entry) for name, entry in running.items()})
             trouble = ""
         except OSError as error:
-            # The disk is full, say. What runs goes on running, and the next look may find room.
+            # The disk is full, say. What runs goes on running, and a later turn may find room.
             if trouble != str(error):
                 with contextlib.suppress(OSError):
                     print(f"cannot look after the services now: {error}", flush=True)
             trouble = str(error)
         stop.wait(TICK)
     (state / "endpoints.json").unlink(missing_ok=True)
-    for order in sorted({entry.service.order for entry in running}, reverse=True):
-        together = [entry for entry in running if entry.service.order == order]
+    for order in sorted({entry.service.order for entry in running.values()}, reverse=True):
+        together = [entry for entry in running.values() if entry.service.order == order]
         threads = [threading.Thread(target=_stop, args=(entry, state)) for entry in together]
         for thread in threads:
             thread.start()
@@ -108,6 +108,32 @@ def supervise(root: Path, stop: threading.Event) -> None:
             thread.join()
     (state / "state.json").unlink(missing_ok=True)
     (state / "supervisor.pid").unlink(missing_ok=True)
+
+
+def write_endpoints(state: Path, table: dict[str, str]) -> None:
+    """Write where the running services are, when that has changed."""
+    path = state / "endpoints.json"
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = None
+    if before != table:
+        write_json(path, table)
+
+
+def _add_wanted(
+    running: dict[str, Running],
+    known: dict[str, Service],
+    adopted: dict[str, ProcessId | None],
+    state: Path,
+) -> None:
+    for name in wanted(state):
+        if name in running or name not in known:
+            continue
+        entry = running[name] = Running(known[name])
+        process = adopted.get(name)
+        if processes.is_running(process):
+            entry.process, entry.since = process, time.monotonic()
 
 
 def remembered_ports(root: Path, adopted: dict[str, ProcessId | None]) -> dict[str, int]:

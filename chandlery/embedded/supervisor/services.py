@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,18 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     order: int = 0
     grace: float = 10.0
+
+
+# In the order in which they start.
+SERVICES = ("mlflow", "gateway", "deployments", "experiments")
+
+# What the laptop runs for a system that a component talks to. Versioned data needs no service.
+SERVICES_OF = {
+    "data": (),
+    "experiments": ("experiments",),
+    "mlflow": ("mlflow",),
+    "deployments": ("mlflow", "gateway", "deployments"),  # model servers load their packages from MLflow
+}
 
 
 def services(home: Path, ports: Mapping[str, int]) -> list[Service]:
@@ -64,12 +76,9 @@ def services(home: Path, ports: Mapping[str, int]) -> list[Service]:
     ]
 
 
-def endpoint_table(ports: Mapping[str, int]) -> dict[str, str]:
-    """Return the endpoints that the running platform offers, by endpoint name."""
-    return {
-        "mlflow": f"http://127.0.0.1:{ports['mlflow']}",
-        "gateway": f"http://127.0.0.1:{ports['gateway']}",
-    }
+def endpoint_table(ports: Mapping[str, int], names: Collection[str] = SERVICES) -> dict[str, str]:
+    """Return the endpoints that these services of the platform offer, by endpoint name."""
+    return {name: f"http://127.0.0.1:{ports[name]}" for name in ("mlflow", "gateway") if name in names}
 
 
 def service_environment(home: Path, ports: Mapping[str, int]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ from chandlery.embedded.supervisor import control, daemon
 from chandlery.processes.ports import free_port
 from tests.chaos.faults import full_disk, small_disk
 
-# A supervisor whose services are two small programs: one listens on the gateway's port, one only sleeps.
+# A supervisor whose services are small programs: one listens on the gateway's port, the others only sleep.
 STAND_IN = """
 import sys
 from chandlery.embedded.supervisor import daemon, services
@@ -29,7 +30,10 @@ def small(home, ports):
     listen = f"import socket,time; s=socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
     return [
         services.Service("gateway", [sys.executable, "-c", listen], lambda: is_open(port)),
-        services.Service("sleeper", [sys.executable, "-c", "import time; time.sleep(600)"], lambda: True, order=1),
+        *(
+            services.Service(name, [sys.executable, "-c", "import time; time.sleep(600)"], lambda: True, order=1)
+            for name in ("mlflow", "deployments", "experiments")
+        ),
     ]
 daemon.services = small
 sys.exit(daemon.main())
@@ -77,7 +81,7 @@ def test_up_twice_is_one_platform_and_down_leaves_nothing(home: Path) -> None:
     first = pids(home)
     control.up(home)
     assert pids(home) == first
-    assert set(first) == {"gateway", "sleeper"}
+    assert set(first) == {"mlflow", "gateway", "deployments", "experiments"}
     assert control.down(home)
     assert not any(processes.runs(pid) for pid in first.values())
     assert not control.running(home)
@@ -85,12 +89,45 @@ def test_up_twice_is_one_platform_and_down_leaves_nothing(home: Path) -> None:
     assert not control.down(home)
 
 
+def endpoints_of(home: Path) -> set[str]:
+    return set(json.loads((home / "platform" / "endpoints.json").read_text()))
+
+
+def test_only_the_services_asked_for_are_started_and_more_may_follow(home: Path) -> None:
+    lines: list[str] = []
+    control.up(home, services=(), progress=lines.append)
+    assert not control.running(home)
+    control.up(home, services=("mlflow",), progress=lines.append)
+    first = pids(home)
+    assert set(first) == {"mlflow"}
+    assert endpoints_of(home) == {"mlflow"}
+    control.up(home, services=("mlflow", "gateway"), progress=lines.append)
+    assert pids(home).items() > first.items()
+    assert set(pids(home)) == {"mlflow", "gateway"}
+    assert endpoints_of(home) == {"mlflow", "gateway"}
+    assert lines == ["starting mlflow", "mlflow is ready", "starting gateway", "gateway is ready"]
+
+
+def test_a_supervisor_started_again_starts_the_same_services(home: Path) -> None:
+    control.up(home, services=("experiments",))
+    supervisor = processes.load(home / "platform" / "supervisor.pid")
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    wait_until(lambda: not processes.is_running(supervisor))
+    control.up(home, services=("gateway",))
+    assert set(pids(home)) == {"gateway", "experiments"}
+    control.down(home)
+    control.up(home, services=("mlflow",))
+    assert set(pids(home)) == {"mlflow"}
+
+
 def test_a_killed_service_is_started_again(home: Path) -> None:
     control.up(home)
     before = pids(home)
-    os.kill(before["sleeper"], signal.SIGKILL)
-    wait_until(lambda: ready(home) and pids(home)["sleeper"] != before["sleeper"])
-    assert {s.name: s.restarts for s in control.states(home)} == {"gateway": 0, "sleeper": 1}
+    os.kill(before["experiments"], signal.SIGKILL)
+    wait_until(lambda: ready(home) and pids(home)["experiments"] != before["experiments"])
+    restarts = {s.name: s.restarts for s in control.states(home)}
+    assert restarts == {"mlflow": 0, "gateway": 0, "deployments": 0, "experiments": 1}
 
 
 def test_a_killed_supervisors_services_are_adopted_with_their_ports(home: Path) -> None:
@@ -153,10 +190,10 @@ def test_a_full_disk_passes_and_the_supervisor_goes_on(
             control.up(root)
             before, supervisor = pids(root), processes.load(root / "platform" / "supervisor.pid")
             with full_disk(root, 0):
-                os.kill(before["sleeper"], signal.SIGKILL)
+                os.kill(before["experiments"], signal.SIGKILL)
                 time.sleep(2)
                 assert processes.is_running(supervisor)
-            wait_until(lambda: ready(root) and pids(root)["sleeper"] != before["sleeper"])
+            wait_until(lambda: ready(root) and pids(root)["experiments"] != before["experiments"])
             assert processes.load(root / "platform" / "supervisor.pid") == supervisor
             assert pids(root)["gateway"] == before["gateway"]
             known = {path.stem: processes.load(path) for path in (root / "platform" / "services").iterdir()}

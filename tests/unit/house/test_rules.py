@@ -94,6 +94,12 @@ def test_a_component_is_a_thin_shell(entry: catalog.Entry) -> None:
     assert "pip install" not in " ".join(executor["container"]["command"])
 
 
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.kind == "component"], ids=lambda e: e.name)
+def test_a_component_names_the_systems_that_it_talks_to(entry: catalog.Entry) -> None:
+    assert "systems" in entry.metadata
+    assert set(entry.systems) <= set(catalog.SYSTEMS)
+
+
 def test_families_are_a_closed_list() -> None:
     assert {e.family for e in ENTRIES if e.kind == "component"} == set(catalog.FAMILIES)
     assert {path.parent.name for path in (PACKAGE / "steps").glob("*/__init__.py")} == set(catalog.FAMILIES)
