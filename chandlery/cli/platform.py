@@ -44,7 +44,15 @@ def status(*, as_json: bool) -> None:
                 "home": str(points.home),
                 "services": [s.__dict__ for s in services],
                 "deployments": [
-                    {"name": d["metadata"]["name"], "status": d.get("status", {})} for d in deployments
+                    {
+                        "name": d["metadata"]["name"],
+                        "predictors": {
+                            p["name"]: "shadow" if p.get("shadow") else p.get("traffic", 100)
+                            for p in d["spec"]["predictors"]
+                        },
+                        "status": d.get("status", {}),
+                    }
+                    for d in deployments
                 ],
                 "experiments": [
                     {"name": d["metadata"]["name"], "status": d.get("status", {})} for d in experiments

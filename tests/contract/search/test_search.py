@@ -88,10 +88,12 @@ def test_what_is_not_valid_creates_nothing(store, make_experiment):
     assert store.list(EXPERIMENT, "default") == []
 
 
-def test_cancel_twice_is_no_error(store, make_experiment):
+def test_cancel_twice_is_not_an_error(store, make_experiment):
     submit(store, make_experiment(""))
-    cancel(store, "search", "default")
-    cancel(store, "search", "default")
+    assert [found["metadata"]["name"] for found in store.list(EXPERIMENT, "default")] == ["search"]
+    for _ in range(2):
+        cancel(store, "search", "default")
+        assert store.list(EXPERIMENT, "default") == []
 
 
 def test_progress_names_every_trial_and_says_that_it_waits(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,9 @@ def commit(laptop: Laptop, source: Path, repo: str) -> dict[str, Any]:
 
 def traffic(laptop: Laptop) -> dict[str, int]:
     """Weight by predictor of the one deployment."""
-    shown = laptop.call("status").stdout
-    line = next(line for line in shown.splitlines() if line.startswith("digits "))
-    parts = line.split("Available")[1].split(",")
-    return {part.split()[0]: int(part.split()[1]) for part in parts}
+    (deployment,) = laptop.json("status")["deployments"]
+    assert (deployment["name"], deployment["status"]["state"]) == ("digits", "Available")
+    return dict(deployment["predictors"])
 
 
 def test_the_first_data_commit_makes_a_champion(laptop: Laptop, folders: dict[str, Path]) -> None:
@@ -137,6 +137,14 @@ def test_served_answers_are_the_recipes_own_bit_for_bit(
         np.testing.assert_array_equal(confidence, expected["confidence"])
 
 
+def wait_for_request(laptop: Laptop, request_id: str) -> None:
+    """Wait until the request log, which is written each second, holds a request."""
+    limit = time.monotonic() + 30
+    while laptop.call("lineage", request_id).returncode:
+        assert time.monotonic() < limit, "the request was never logged"
+        time.sleep(0.2)
+
+
 def test_a_request_leads_back_to_its_data_and_forward_again(laptop: Laptop, tmp_path: Path) -> None:
     request = tmp_path / "request.json"
     request.write_text(json.dumps({"data": {"ndarray": [[0.0] * 64]}}))
@@ -144,9 +152,7 @@ def test_a_request_leads_back_to_its_data_and_forward_again(laptop: Laptop, tmp_
     assert answered["route"] == "v2"
     head = laptop.json("run", "resolve_inputs", "-p", "repo=digits", "-p", "model_name=digits")["outputs"]
     assert head["champion_version"] == "2"
-    import time
-
-    time.sleep(2.5)  # the request log is written each second
+    wait_for_request(laptop, answered["request_id"])
     for ref in (
         answered["request_id"],
         "digits",
