@@ -91,7 +91,7 @@ def endpoints() -> Endpoints:
 
 
 def is_configured(name: str) -> bool:
-    """Return whether the environment or `chandlery.toml` says where a system is.
+    """Return whether the environment or `chandlery.toml` names the address of a system.
 
     Raises:
         UserError: `chandlery.toml` is not valid.
@@ -144,10 +144,12 @@ def _configured() -> dict[str, str]:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("endpoints", {})
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path.resolve()}: not valid TOML: {error}", "mend the file, or remove it"
+            f"{path.resolve()}: not valid TOML: {error}", "correct the file, or remove it"
         ) from error
     if not isinstance(table, dict):
-        raise UserError(f"{path.resolve()}: endpoints is no table", "write a line [endpoints] above them")
+        raise UserError(
+            f"{path.resolve()}: endpoints is not a table", "put the endpoints below a line [endpoints]"
+        )
     unknown = sorted(set(table) - set(VARIABLES))
     if unknown:
         raise UserError(

@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """One line that says what it does."""
+        """One line about what it does."""
         return str(self.metadata.get("summary", ""))
 
     @property
@@ -214,14 +214,14 @@ def described(entry: Entry, items: list[Output]) -> list[Output]:
     function = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == entry.name), None)
     text = (ast.get_docstring(function) or "") if function else ""
     # `name: what it is` in the sections Args (artifacts that a step writes) and Returns.
-    told = {name: " ".join(what.split()) for name, what in DESCRIBED.findall(text)}
-    return [replace(item, description=item.description or told.get(item.name, "")) for item in items]
+    texts = {name: " ".join(what.split()) for name, what in DESCRIBED.findall(text)}
+    return [replace(item, description=item.description or texts.get(item.name, "")) for item in items]
 
 
 def systems(spec: dict[str, Any]) -> set[str]:
     """Return the systems that the catalog's components in a compiled package talk to.
 
-    A component of another origin does not say what it talks to; it adds nothing.
+    A component of another origin does not name its systems; it adds none.
     """
     executors = spec.get("deploymentSpec", {}).get("executors", {}).values()
     variables = [v for e in executors for v in e.get("container", {}).get("env", ())]

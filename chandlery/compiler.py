@@ -1,7 +1,7 @@
 """Compiles the catalog to KFP YAML and keeps what is published in step with its source.
 
 Every component and pipeline folder holds two generated files: the compiled YAML (the published form, a golden
-file) and a README. `python -m chandlery.compiler` writes them, `--check` tells which have drifted.
+file) and a README. `python -m chandlery.compiler` writes them, `--check` lists those that differ.
 """
 
 from __future__ import annotations

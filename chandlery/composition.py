@@ -1,4 +1,4 @@
-"""Adds catalog components to a KFP pipeline with the defaults that every task of ours has.
+"""Adds catalog components to a KFP pipeline with the defaults of this catalog.
 
 Resources, timeout, retry and caching come from the component's metadata; the run id comes through the downward
 API, endpoints and credentials from one ConfigMap and one Secret. None of these changes what a task computes.

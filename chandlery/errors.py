@@ -1,4 +1,4 @@
-"""Errors that tell what was wrong, where, and what to do.
+"""Errors: what was wrong, where, and what to do.
 
 The command line turns a `UserError` into exit code 2 and any other `ChandleryError` into exit code 1,
 printing `message` and, on a second line, `hint`. Inside a pipeline step either ends the step.
@@ -111,7 +111,7 @@ def end_steps_plainly() -> None:
     sys.excepthook = hook
 
 
-# In a step of a run (composition sets this variable) an error of ours ends the process with its two lines. A team's
-# own component gets the same by raising one: the hook comes with the classes.
+# In a step of a run (composition sets this variable) a ChandleryError ends the process with its two lines. A team's
+# own component gets the same when it raises one: the hook is set where the classes are imported.
 if os.environ.get("CHANDLERY_TASK"):
     end_steps_plainly()

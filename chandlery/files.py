@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whoever reads, writes or is killed meanwhile."""
+"""Files that are whole or absent: readers, writers and kills at any moment never leave a part of one."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a model package says of itself.
+    """The manifest of a model package.
 
     Attributes:
         digest: SHA-256 over weights, recipe digest and parameters: equal digests, equal models.
@@ -125,7 +125,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a model package.
 
     Raises:
-        ModelLoadError: the folder is no model package, or one of a later schema version.
+        ModelLoadError: the folder is not a model package, or one of a later schema version.
     """
     try:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

@@ -63,7 +63,7 @@ def open_data() -> Client:
 
 
 def open_garbage() -> Garbage | None:
-    """Open what the versioned data keeps and nothing refers to; None when the data is not of this machine, or not there."""
+    """Open the chunks of embedded versioned data for the garbage collector; None when there is no such data."""
     parts = split("data", endpoints().data)
     if parts.scheme != "embedded" or not Path(parts.path).is_dir():
         return None
@@ -105,7 +105,7 @@ def serve_data(address: str) -> None:
     """Serve this home's embedded versioned data on `unix:///path.sock` or `host:port` until SIGTERM.
 
     Raises:
-        UserError: the data endpoint is not embedded, so there is nothing of ours to serve.
+        UserError: the data endpoint is not embedded, so there is nothing to serve.
     """
     parts = split("data", endpoints().data)
     if parts.scheme != "embedded":

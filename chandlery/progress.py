@@ -1,4 +1,4 @@
-"""How a step tells its progress: a line for the log and, on request, an event for a live display.
+"""Progress of a step: a line for the log and, on request, an event for a live display.
 
 A step's standard output is its log on every platform. When `CHANDLERY_EVENTS` names a file, each report is
 also appended there as one JSON line, which `chandlery run` follows to draw its live view.

@@ -91,7 +91,7 @@ def read_description(text: str) -> Provenance:
 
 
 def current() -> Provenance:
-    """Return what the environment of this process says: run, task, image, and the git commit of the working directory."""
+    """Return the record of this process's environment: run, task, image, and the git commit of the working directory."""
     return Provenance(
         run_id=os.environ.get(RUN_VARIABLE, ""),
         task=os.environ.get(TASK_VARIABLE, ""),

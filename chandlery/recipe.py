@@ -1,6 +1,6 @@
 """The contract of a team's model code: one class, used everywhere the model goes.
 
-A recipe says what its raw data looks like, how it is loaded, featurized and modelled, what to search over, and
+A recipe defines what its raw data looks like, how it is loaded, featurized and modelled, what to search over, and
 how a request becomes rows and a prediction becomes an answer. Notebook, search trial, training, evaluation,
 batch and model server all call the same methods.
 
@@ -87,7 +87,7 @@ class Parameter:
 
 
 class Recipe(ABC):
-    """What a team writes. Methods are pure: they keep no state between calls and do not touch their arguments.
+    """The class that a team writes. Methods are pure: they keep no state between calls and do not touch their arguments.
 
     Class attributes:
         task: `classification` or `regression`.
@@ -136,7 +136,7 @@ class Recipe(ABC):
 
     @abstractmethod
     def wrong(self, prediction: Value, truth: Value) -> bool:
-        """Tell whether a served prediction (the first answer column's value) was a bad one, once the truth is known."""
+        """Return whether a served prediction (the first answer column's value) was a bad one, once the truth is known."""
 
     def labels(self, rows: Columns) -> np.ndarray:
         """Return the training target of n raw rows, in the form that the model's loss takes; default: the target column."""
@@ -152,7 +152,7 @@ class Recipe(ABC):
             one array per input column, of the schema's type and shape (n, *shape).
 
         Raises:
-            RecipeError: a column is missing or unknown, or has the wrong type, shape or length; says what was expected.
+            RecipeError: a column is missing or unknown, or has the wrong type, shape or length; the message names what was expected.
         """
         return check_rows(self.inputs(), request)
 
@@ -163,7 +163,7 @@ class Recipe(ABC):
 
     @classmethod
     def maximise(cls) -> bool:
-        """Tell whether a larger objective is better."""
+        """Return whether a larger objective is better."""
         return cls.objective not in LOWER_IS_BETTER
 
 
@@ -197,13 +197,13 @@ def as_array(value: object, what: str) -> np.ndarray:
     """Return a value as an array.
 
     Raises:
-        RecipeError: it is none: lists of uneven lengths, say.
+        RecipeError: the value cannot be an array, such as lists of unequal lengths.
     """
     try:
         return np.asarray(value)
     except Exception as error:  # it may be an object of any library
         raise RecipeError(
-            f"{what} is no array: {error}", "use an array, or lists of equal lengths"
+            f"{what} is not an array: {error}", "use an array, or lists of equal lengths"
         ) from error
 
 
@@ -391,7 +391,7 @@ def _import(source: Path, entry: str, digest: str, reference: str) -> types.Modu
         parent.__path__ = [str(source)]
         sys.modules[package] = parent
     name = ".".join([package, *Path(entry).with_suffix("").parts])
-    # Python tells stale bytecode by size and second of change only: a recipe edited and run at once could run as it
+    # Python recognises stale bytecode by size and second of change only: a recipe edited and run at once could run as it
     # was, under the new digest. And a folder that we only read from, a model package above all, stays as it is.
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
@@ -431,7 +431,7 @@ def guarded(recipe: Recipe, method: str, *arguments: Any) -> Any:
     except Exception as error:
         raise RecipeError(
             f"{type(recipe).__name__}.{method} raised {type(error).__name__}: {error}",
-            "mend the recipe and run again",
+            "correct the recipe and run again",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Trains a registered version again from what its record names, and says whether the result is the same model."""
+"""Trains a registered version again from what its record names, and reports whether the result is the same model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from chandlery.registry.versions import (
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of training a version again.
+    """Result of training a version again.
 
     Attributes:
         folder: the new model package.

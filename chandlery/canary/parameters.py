@@ -1,4 +1,4 @@
-"""What a canary and a replay are asked to do: the parameters of their components, made once and handed on whole."""
+"""The parameters of a canary and of a replay, made once and handed on whole."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def _evidence_table(page: Report, state: CanaryState) -> None:
         for rail in found.rails
     ]
     for what, log in (("requests", found.log_mismatch), ("feedback", found.log_label_mismatch)):
-        alarm = "alarm" if log >= policy.mismatch_threshold else "as told"
+        alarm = "alarm" if log >= policy.mismatch_threshold else "as set"
         rows.append((f"sample ratio of {what}", e_value(log), e_value(policy.mismatch_threshold), alarm))
     page.table("Evidence at the end", ("question", "e-value", "threshold", "result"), rows)
 

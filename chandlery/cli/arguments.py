@@ -15,7 +15,7 @@ from chandlery.errors import UserError
 
 
 def for_dry_run(declared: list[Input], names: list[str]) -> list[Input]:
-    """Return the inputs that a dry run takes: plain ones, and text `names` in place of what artifacts would tell."""
+    """Return the inputs that a dry run takes: plain ones, and texts `names` for the values that artifacts would carry."""
     plain = [item for item in declared if not item.artifact]
     return plain + [Input(name, "STRING", False, True, "", "") for name in names]
 
@@ -91,7 +91,7 @@ def _structure(kind: type) -> Callable[[str], Any]:
         value = yaml.safe_load(text)
         if not isinstance(value, kind):
             raise ValueError(text)
-        json.dumps(value)  # YAML dates and sets are no JSON
+        json.dumps(value)  # YAML has dates and sets, JSON has not
         return value
 
     return convert

@@ -1,4 +1,4 @@
-"""The live view of a run: a line a step, and below it what the running step says."""
+"""The live view of a run: a line for each step, and below it the progress of the running step."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Display:
         self._console.print(Text(text))
 
     def start(self, record: RunRecord, resumed: bool) -> None:
-        """Tell which run it is."""
+        """Print the run's id."""
         verb = (
             f"carrying on run {record.run_id} (attempt {record.attempts})"
             if resumed
@@ -91,7 +91,7 @@ class Display:
                 self.line(f"      {message}")
 
     def _too_soon(self, event: dict[str, Any]) -> bool:
-        """Tell whether this is an epoch, not the last, that comes fast after another; the log has them all."""
+        """Return whether this is an epoch, not the last, that comes fast after another; the log has them all."""
         if event["event"] != "epoch":
             return False
         now = time.monotonic()

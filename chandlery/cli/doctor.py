@@ -58,7 +58,7 @@ def _checked(name: str, address: str, probe: Callable[[], str]) -> Check:
             False,
             f"{error.message}; {error.hint}" if error.hint else error.message,
         )
-    except Exception as error:  # a doctor reports whatever it meets
+    except Exception as error:  # every problem is reported
         return Check(
             name,
             address or "(not set)",

@@ -9,7 +9,7 @@ def lineage(ref: str, *, as_json: bool) -> None:
     """Print the tree that `ref` belongs to.
 
     Raises:
-        NotFoundError: nothing of that name; says where was looked.
+        NotFoundError: nothing of that name; the message names the systems that were searched.
     """
     from rich.tree import Tree
 

@@ -78,7 +78,7 @@ def run(
         str, typer.Argument(autocompletion=_names, help="Pipeline, component or compiled YAML file.")
     ],
     parameter: Parameters = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step anew.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step again.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the document it would apply, and stop.")
     ] = False,
@@ -150,7 +150,7 @@ def logs(
 
 @app.command()
 def doctor(json: Json = False) -> None:
-    """Check every endpoint and say what to do about a bad one."""
+    """Check every endpoint; name a fix for each bad one."""
     from chandlery.cli.doctor import doctor
 
     raise typer.Exit(doctor(as_json=json))

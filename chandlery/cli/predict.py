@@ -18,7 +18,7 @@ def predict(deployment: str, file: Path, route: str, *, as_json: bool) -> None:
     """Send the request in `file` and print the answer, with the predictor and the model version that gave it.
 
     Raises:
-        UserError: the file is not a request, or the server refused it (says what was expected).
+        UserError: the file is not a request, or the server refused it; the message names what was expected.
         NotFoundError: no such deployment.
         ServingError: the server failed or did not answer.
     """

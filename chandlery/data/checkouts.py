@@ -109,7 +109,7 @@ def fetch(repo: str, ref: str, path: str = "/", timeout: float = 3600.0) -> Chec
     Raises:
         NotFoundError: no such repo, branch, commit or path; the hint names those that exist.
         DataError: the commit has an error, holds no file, or could not be written here (a full disk).
-        DeadlineError: the wait was in vain.
+        DeadlineError: the wait was too long.
     """
     with connect(timeout) as client:
         pinned = resolve(client, repo, ref, timeout)
@@ -252,7 +252,7 @@ def _unpack(client: Client, pinned: Pinned, source: str, folder: Path) -> dict[s
 
     files: dict[str, Stored] = {}
     folders: set[str] = set()
-    told, size = time.monotonic(), 0
+    reported, size = time.monotonic(), 0
     with translated(f"read {pinned}:{source}"), ThreadPoolExecutor(1) as pool:
         # One stream for all files: a call for each costs milliseconds, and datasets have many small files.
         stream = client.pfs.get_file_tar(
@@ -269,8 +269,8 @@ def _unpack(client: Client, pinned: Pinned, source: str, folder: Path) -> dict[s
             _make_parent(folder, path, folders)
             files[path] = _store(reader.content(), f"{folder}/{path}", pool)
             size += files[path].size
-            if time.monotonic() - told > 5:
-                told = time.monotonic()
+            if time.monotonic() - reported > 5:
+                reported = time.monotonic()
                 report("data.progress", f"{len(files)} files, {size / 2**20:.0f} MiB read")
     return files
 

@@ -163,7 +163,7 @@ def settled_head(client: Client, repo: str, branch: str, deadline: float) -> pfs
     Raises:
         ConflictError: a live writer held it until the deadline.
     """
-    pause, told = 0.05, time.monotonic()
+    pause, reported = 0.05, time.monotonic()
     while True:
         head = head_of(client, repo, branch)
         if head is None or is_finished(head):
@@ -179,8 +179,8 @@ def settled_head(client: Client, repo: str, branch: str, deadline: float) -> pfs
                 f" ({_writer(head.description)})",
                 f"wait for it, or drop it with `pachctl delete commit {repo}@{head.commit.id}`",
             )
-        if now - told > 10:
-            told = now
+        if now - reported > 10:
+            reported = now
             report("data.wait", f"{repo}@{branch}: waiting for another writer ({_writer(head.description)})")
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
@@ -210,7 +210,7 @@ def _discard(client: Client, repo: str, branch: str, work: Writing, reason: str)
     try:
         _drop(client, repo, branch, work.commit, work.parent.commit if work.parent else None, reason)
     except ChandleryError as error:
-        # The first error is the one to tell; what is left open is recovered by the next writer.
+        # The first error is the one to report; the next writer recovers a commit that is left open.
         report("data.discard", f"{repo}@{branch}: {work.commit.id} could not be dropped now: {error.message}")
 
 
@@ -243,6 +243,6 @@ def _writer(description: str) -> str:
     fields = lease.fields(description)
     writer = fields.get("writer", {})
     if not writer:
-        return "not one of ours"
+        return "not written by Chandlery"
     run = f"run {fields['run_id']}, " if fields.get("run_id") else ""
     return f"{run}process {writer.get('pid')} on {writer.get('host')}"

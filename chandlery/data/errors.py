@@ -1,6 +1,6 @@
 """What Pachyderm's client raises, as our typed errors: the one place that knows codes and texts.
 
-pachd answers most mistakes with code UNKNOWN and only a text, so texts are matched where the code does not tell.
+pachd answers most mistakes with code UNKNOWN and only a text, so texts are matched where the code is not enough.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def translated(action: str) -> Iterator[None]:
     except ConnectionError as error:
         raise _unreachable(action, _first_line(str(error))) from error
     except ValueError as error:
-        # PFSFile wraps what the server said when a stream is opened.
+        # PFSFile wraps the server's error when a stream is opened.
         if isinstance(error.__cause__, grpc.RpcError):
             raise _typed(action, error.__cause__) from error
         raise
 
 
 def says_missing(error: grpc.RpcError) -> bool:
-    """Tell whether pachd refused because there is no such thing: by the code, or only by the text."""
+    """Return whether pachd refused because there is no such thing: by the code, or only by the text."""
     if hasattr(error, "code") and error.code() == grpc.StatusCode.NOT_FOUND:
         return True
     text = ((error.details() if hasattr(error, "details") else "") or "").lower()
@@ -68,7 +68,7 @@ def _typed(action: str, error: grpc.RpcError) -> ChandleryError:
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED or any(word in lower for word in _FULL):
         return DataError(message, f"free space at {addresses.endpoints().data}; nothing was committed")
     if code == grpc.StatusCode.ALREADY_EXISTS or "already finished" in lower or "not been finished" in lower:
-        return ConflictError(message, "somebody else works on the same branch: run again")
+        return ConflictError(message, "another writer works on the same branch: run again")
     if code == grpc.StatusCode.UNIMPLEMENTED:
         return PlatformError(message, f"the server at {addresses.endpoints().data} does not have this call")
     if code == grpc.StatusCode.INVALID_ARGUMENT or " invalid" in lower:

@@ -1,8 +1,8 @@
-"""Who is writing an open commit, and whether that writer is gone.
+"""The writer of an open commit, and whether it is gone.
 
 A killed writer leaves its commit open, and Pachyderm allows one open commit per branch: without care the branch
-would be stuck. Every commit of ours is started with a description that names its writer, and until when it will be
-done at the latest; `abandoned` reads that.
+would be stuck. Every commit is started with a description that names its writer and the writer's deadline;
+`abandoned` reads both.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def describe(record: Provenance, message: str, **fields: object) -> str:
 
 
 def fields(description: str) -> dict[str, Any]:
-    """Return the fields of a description of ours; empty for one of another origin."""
+    """Return the fields of a description that `describe` wrote; empty for another."""
     try:
         values = json.loads(description)
     except json.JSONDecodeError:
@@ -60,13 +60,13 @@ def fields(description: str) -> dict[str, Any]:
 
 
 def same_step(description: str) -> bool:
-    """Tell whether a commit was written by this very step: the same run and task, perhaps before a kill."""
+    """Return whether a commit was written by this very step: the same run and task, perhaps before a kill."""
     theirs, ours = provenance.read_description(description), provenance.current()
     return bool(ours.run_id) and (theirs.run_id, theirs.task) == (ours.run_id, ours.task)
 
 
 def abandoned(info: pfs.CommitInfo) -> bool:
-    """Tell whether an open commit is one of ours whose writer is gone.
+    """Return whether an open commit has a known writer that is gone.
 
     It is when the writer's process is dead (same machine), when this step is the retry of the one that wrote it
     (other machine), or when the time that the writer gave itself is over.

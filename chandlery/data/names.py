@@ -46,7 +46,7 @@ def encode(path: str) -> str:
 def decode(path: str) -> str:
     """Return the name of which `path` is the encoded form.
 
-    A name that `encode` cannot have made (written by other tools, say `a%20b` or `..%2Fx`) is returned as it is, so
+    A name that `encode` cannot have made (written by other tools, such as `a%20b` or `..%2Fx`) is returned as it is, so
     that no foreign name is changed and none can leave the folder that it is checked out to.
     """
     if "%" not in path:

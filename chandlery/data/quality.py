@@ -51,7 +51,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Quality:
-    """What was found.
+    """Findings.
 
     Attributes:
         rows: number of rows.

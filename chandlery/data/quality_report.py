@@ -88,7 +88,7 @@ def _balance(recipe: Recipe, rows: Columns) -> Iterator[tuple[str, int, str]]:
     if recipe.task != "classification" or not _usable(rows, target) or rows[target.name].ndim != 1:
         return
     values = [str(value) for value in rows[target.name].tolist()]
-    # Classes that the schema allows and nobody has are worth seeing.
+    # Classes that the schema allows and no row has are worth seeing.
     names = dict.fromkeys([str(value) for value in target.allowed] + sorted(set(values)))
     for name in names:
         count = values.count(name)

@@ -149,7 +149,7 @@ def wait_finished(client: Client, repo: str, info: pfs.CommitInfo, timeout: floa
         DataError: the commit finished with an error; its text is in the message.
         DeadlineError: it is still not finished.
     """
-    started = told = time.monotonic()
+    started = reported = time.monotonic()
     pause = 0.02
     while not is_finished(info):
         now = time.monotonic()
@@ -158,8 +158,8 @@ def wait_finished(client: Client, repo: str, info: pfs.CommitInfo, timeout: floa
                 f"{repo}@{info.commit.id} is still being written after {timeout:.0f} s",
                 "wait for its writer, or drop it with `pachctl delete commit`",
             )
-        if now - told > 10:
-            told = now
+        if now - reported > 10:
+            reported = now
             report("data.wait", f"waiting for {repo}@{info.commit.id} to be finished ({now - started:.0f} s)")
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
@@ -173,17 +173,17 @@ def wait_finished(client: Client, repo: str, info: pfs.CommitInfo, timeout: floa
 
 
 def is_finished(info: pfs.CommitInfo) -> bool:
-    """Tell whether a commit is finished. (An unset time is 1970-01-01 in the SDK, which is truthy.)"""
+    """Return whether a commit is finished. (An unset time is 1970-01-01 in the SDK, which is truthy.)"""
     return bool(info.finished.timestamp() > 0)
 
 
 def is_open(info: pfs.CommitInfo) -> bool:
-    """Tell whether a commit still takes writes: nobody has called finish."""
+    """Return whether a commit still takes writes: it has not been finished."""
     return not is_finished(info) and bool(info.finishing.timestamp() <= 0)
 
 
 def has_parent(info: pfs.CommitInfo) -> bool:
-    """Tell whether a commit has a parent."""
+    """Return whether a commit has a parent."""
     return info.parent_commit is not None and bool(info.parent_commit.id)
 
 

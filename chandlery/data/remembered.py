@@ -1,4 +1,4 @@
-"""What this machine read of a source the last time: spares reading, and sending, what has not changed since.
+"""Memory of the files that were read of a source the last time: unchanged files are neither read nor sent again.
 
 One document for each source, `<home>/cache/sources/<digest of the address>.json`. It may be deleted at any time: then
 everything is read once more.

@@ -56,7 +56,7 @@ class TarReader:
                 yield name, size
             self._skip()
         for _ in self._messages:
-            pass  # padding; to its end, which is where a stream says that it went well
+            pass  # padding; to its end: only there a stream reports success
 
     def content(self) -> Iterator[memoryview]:
         """Yield the content of the file in hand, in pieces as they came.
@@ -114,8 +114,8 @@ class TarReader:
         filled = bytes(header).replace(b"\0", b"")  # most of a header is zeros, which add nothing
         if not filled:
             return None  # the end; what follows is padding
-        told = _number(header[148:156])
-        if told != sum(filled) - sum(header[148:156]) + 8 * ord(" "):
+        checksum = _number(header[148:156])
+        if checksum != sum(filled) - sum(header[148:156]) + 8 * ord(" "):
             raise tarfile.ReadError("bad checksum")
         return header
 

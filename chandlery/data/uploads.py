@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Committed:
-    """What a commit made.
+    """Result of a commit.
 
     Attributes:
         repo: repo.
@@ -52,7 +52,7 @@ class Committed:
 
 @dataclass
 class SourceTally:
-    """What has been read of a source so far.
+    """Files of a source that have been read so far.
 
     Attributes:
         files: files read.
@@ -111,10 +111,10 @@ def commit(
         repo: `repo` or `project/repo`; created when missing.
         branch: branch; created when missing.
         path: folder of the repo that is replaced.
-        message: what a person wants to say about the commit.
+        message: a person's message about the commit.
         force: make a new commit even when the content is the same.
         timeout: seconds for all of it.
-        record: provenance of the data; default: what the environment says.
+        record: provenance of the data; default: from the environment.
 
     Raises:
         UserError: a name, path or address is not valid, or the source holds no file.
@@ -199,7 +199,7 @@ class _Requests:
             raise
 
     def same(self, client: Client) -> bool:
-        """Tell, once all is sent, whether the folder holds what it holds in the parent commit."""
+        """Return, once all is sent, whether the folder holds what it holds in the parent commit."""
         return not self._differs if self._base else _same(client, self._work, self._target)
 
     def _guarded(self) -> Iterator[pfs.ModifyFileRequest]:
@@ -272,7 +272,7 @@ def _unchanged(entry: SourceFile, before: Known | None) -> bool:
 
 
 def _base(parent: pfs.CommitInfo | None, target: str, remembered: Files) -> Files:
-    # What is remembered counts only if the parent says, by its digest, that the folder holds exactly that.
+    # The remembered files count only if the parent's digest shows that the folder holds exactly these.
     if parent is None or parent.error or not remembered:
         return {}
     said = lease.fields(parent.description)
@@ -297,7 +297,7 @@ class _Listing:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """What a branch's head says of a source.
+    """Result of comparing a source with a branch's head.
 
     Attributes:
         same: the head holds this very content.

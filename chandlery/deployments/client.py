@@ -1,7 +1,7 @@
 """Asking a deployment: the URL paths that Seldon has behind its gateway, in either protocol.
 
-Rows and answers are `Columns`. The answer says who gave it (`x-seldon-route`); feedback sends that back, so that
-it reaches the predictor that answered.
+Rows and answers are `Columns`. The header `x-seldon-route` of an answer names the predictor; feedback sends it back, so
+that it reaches the predictor that answered.
 """
 
 from __future__ import annotations
@@ -96,16 +96,16 @@ class DeploymentAddress:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for one request.
+    """Answer to one request.
 
     Attributes:
         request_id: id that the request and its feedback carry.
-        route: predictor that answered, `v12`; empty when nobody did.
+        route: predictor that answered, `v12`; empty when none did.
         version: model version that answered.
         answers: answer columns, n rows each; empty unless the status is 200.
         status: HTTP status.
         seconds: from sending to the whole answer.
-        error: what the other side said, when the status is not 200.
+        error: the other side's message, when the status is not 200.
     """
 
     request_id: str
@@ -155,7 +155,7 @@ class Endpoint:
             route: predictor to ask, `v12`; empty for the weights to decide.
 
         Returns:
-            the answer; one with another status than 200 tells its error and does not raise.
+            the answer; one with another status than 200 holds the error and does not raise.
 
         Raises:
             DeadlineError: no answer in time.
@@ -167,7 +167,7 @@ class Endpoint:
         return self._wire.answer(status, received, body, headers[REQUEST_ID], time.perf_counter() - began)
 
     def feedback(self, answer: Answer, truth: Any = None, reward: float | None = None) -> int:
-        """Tell the predictor that gave `answer` what was right.
+        """Send the predictor that gave `answer` the truth, or a reward.
 
         Args:
             answer: an answer with status 200.
@@ -219,14 +219,14 @@ class Endpoint:
     def _post(
         self, path: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, Mapping[str, str], bytes]:
-        # A kept connection may have been closed by the other side meanwhile: that one failure is tried again afresh.
+        # A kept connection may have been closed by the other side: that one failure is tried again on a new connection.
         for fresh in (False, True):
             connection = None if fresh else getattr(self._local, "connection", None)
             reused = connection is not None
             if connection is None:
                 connection = self._wire.connect(self._deadline)
             try:
-                # Who refuses a body for its size closes before all of it is sent; the answer is there all the same.
+                # A server that refuses a body for its size closes the connection early; its answer can still be read.
                 with contextlib.suppress(ConnectionResetError, BrokenPipeError):
                     connection.request("POST", path, body, dict(headers))
                 response = connection.getresponse()
@@ -354,7 +354,7 @@ class _Wire:
     def late(self, path: str, deadline: float) -> DeadlineError:
         return DeadlineError(
             f"{self.origin}{path}: no answer within {deadline:g} s",
-            "is the model overloaded? `chandlery status` tells",
+            "is the model overloaded? `chandlery status` shows it",
         )
 
     def headers(self, request_id: str, route: str) -> dict[str, str]:
@@ -393,7 +393,7 @@ class _Wire:
         )
 
     def feedback_body(self, answer: Answer, truth: Any, reward: float | None) -> bytes:
-        """Seldon's feedback message. The response carries the puid and who answered, even where headers get lost."""
+        """Seldon's feedback message. The response carries the puid and the predictor, even where a proxy drops headers."""
         meta = dict(answer._body.get("meta") or {})
         meta["puid"] = answer.request_id
         meta["tags"] = {**(meta.get("tags") or {}), "predictor": answer.route}

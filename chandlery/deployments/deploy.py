@@ -23,7 +23,7 @@ ROLLBACK_ANNOTATION = f"{PREFIX}rollback"
 
 @dataclass(frozen=True)
 class DeployRequest:
-    """What to deploy, and how.
+    """A version to deploy, and how.
 
     Attributes:
         model_name: registered model.
@@ -68,7 +68,7 @@ class DeployRequest:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What was done.
+    """Result of a deployment or a rollback.
 
     Attributes:
         endpoint: base URL of the deployment behind the gateway.
@@ -127,11 +127,11 @@ def deploy(request: DeployRequest) -> Deployed:
     Raises:
         UserError: the request cannot be.
         NotFoundError: no such model version.
-        ServingError: its server failed; with what it said last.
+        ServingError: its server failed; the message has its last lines.
         DeadlineError: it did not serve in time.
     """
     began = time.monotonic()
-    addresses.require_gateway()  # said before anything is changed
+    addresses.require_gateway()  # refused before anything is changed
     store = platform.open_resources()
     try:
         planned, before, version = _plan(store, request)

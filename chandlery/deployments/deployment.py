@@ -1,6 +1,6 @@
 """SeldonDeployments: apply, observe, wait, move the traffic.
 
-Seldon never sets `status.observedGeneration`, so "Available" right after a change says nothing about the change.
+Seldon never sets `status.observedGeneration`, so "Available" right after a change does not cover the change.
 Ready means here: state Available, every Deployment that belongs to it rolled out, the split in force equal to the
 split asked for, and the gateway lets a request through to each predictor.
 
@@ -46,11 +46,11 @@ Reporter = Callable[..., None]
 
 @dataclass(frozen=True)
 class Observation:
-    """What a deployment is at one moment.
+    """State of a deployment at one moment.
 
     Attributes:
         state: `Available`, `Creating`, `Failed`, or empty while nothing has looked at it.
-        description: what the controller says of it; of a failure, the server's last lines.
+        description: the controller's message; of a failure, the server's last lines.
         wanted: weights asked for, by predictor, shadow left out.
         in_force: weights that the gateway applies; None when they cannot be read.
         up_to_date: the state speaks of the newest document, not of one before.
@@ -84,7 +84,7 @@ def apply(store: ResourceStore, spec: ServingSpec, deadline: float = 60.0) -> Do
     Args:
         store: where the resources are.
         spec: what is to be served.
-        deadline: seconds until a conflict with somebody else's writes is given up.
+        deadline: seconds until a conflict with another writer is given up.
 
     Returns:
         the stored document. It is not served yet: see `wait_ready`.
@@ -161,7 +161,7 @@ def wait_ready(
         the observation that was ready.
 
     Raises:
-        ServingError: it failed; with what its server said last.
+        ServingError: it failed; the message has its server's last lines.
         DeadlineError: it was not ready in time; with what was missing.
         NotFoundError: there is no such deployment.
     """
@@ -309,7 +309,7 @@ def _change_predictors(
 
 
 def _insist(write: Callable[[], Document], deadline: float) -> Document:
-    # The controller writes the status of the same resource, so a conflict is usually nobody's fault.
+    # The controller writes the status of the same resource, so a conflict is normal.
     end = time.monotonic() + deadline
     while True:
         try:
@@ -322,7 +322,7 @@ def _insist(write: Callable[[], Document], deadline: float) -> Document:
 
 def _wait(store: ResourceStore, name: str, namespace: str, deadline: float, report: Reporter) -> Observation:
     began = time.monotonic()
-    told, pause = began, _FIRST_WAIT_SECONDS
+    reported, pause = began, _FIRST_WAIT_SECONDS
     while True:
         seen = observe(store, name, namespace)
         if seen.ready:
@@ -335,8 +335,8 @@ def _wait(store: ResourceStore, name: str, namespace: str, deadline: float, repo
                 f"deployment {namespace}/{name} was not ready after {deadline:.0f} s: {_missing(seen)}",
                 seen.description or "look at the logs of its servers, or give it more time",
             )
-        if time.monotonic() - told > _REPORT_SECONDS:
-            told = time.monotonic()
+        if time.monotonic() - reported > _REPORT_SECONDS:
+            reported = time.monotonic()
             report(
                 "deployment.waiting",
                 f"waiting for {name} ({waited:.0f} s): {_missing(seen)}",
@@ -360,7 +360,7 @@ def _wait_split(
         if time.monotonic() > end:
             raise DeadlineError(
                 f"deployment {namespace}/{name}: the split {dict(weights)} was not in force in time: {_missing(seen)}",
-                "is the gateway running? `chandlery status` tells",
+                "is the gateway running? `chandlery status` shows it",
             )
         time.sleep(pause)
         pause = min(pause * 1.3, _LONGEST_WAIT_SECONDS)

@@ -1,4 +1,4 @@
-"""What a deployment's predictors did so far, as counts: requests, errors, slow ones, judged and wrong answers.
+"""The evidence of a deployment's predictors, as counts: requests, errors, slow ones, judged and wrong answers.
 
 Read from the metrics that the gateway gives for a deployment, or from Prometheus when `CHANDLERY_PROMETHEUS` is
 set. Both speak the names of Seldon's executor, and our own for feedback, since Seldon's counters drop rewards of 0.
@@ -141,7 +141,7 @@ def _from_prometheus(base: str, deployment: str, namespace: str, deadline: float
             body = json.loads(text)
         except json.JSONDecodeError as error:
             raise PlatformError(
-                f"{base} is no Prometheus: HTTP {status}", "check CHANDLERY_PROMETHEUS"
+                f"{base} is not a Prometheus server: HTTP {status}", "check CHANDLERY_PROMETHEUS"
             ) from error
         if body.get("status") != "success":
             raise PlatformError(
@@ -161,6 +161,6 @@ def _get(url: str, parameters: Mapping[str, str], deadline: float) -> tuple[int,
     except httpx.HTTPError as error:
         raise PlatformError(
             f"{url} cannot be reached: {error or type(error).__name__}",
-            "is the platform running? `chandlery status` tells",
+            "is the platform running? `chandlery status` shows it",
         ) from error
     return answer.status_code, answer.text

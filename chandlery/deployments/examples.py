@@ -1,6 +1,6 @@
 """The documents in `seldon/`: one for each strategy, made by `to_seldon` so that they cannot drift from it.
 
-`python -m chandlery.deployments.examples FOLDER` writes them anew.
+`python -m chandlery.deployments.examples FOLDER` writes them again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a release makes of what serves now: pure decisions about variants and weights."""
+"""The next form of a deployment: pure decisions about variants and weights."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _beside(
 
 
 def _same_form(new: ServingSpec, now: ServingSpec) -> bool:
-    """Tell whether two deployments differ in nothing that matters but provenance."""
+    """Return whether two deployments differ in nothing that matters but provenance."""
     return new.with_(provenance=now.provenance, strategy=now.strategy) == now
 
 

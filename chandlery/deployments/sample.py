@@ -13,7 +13,7 @@ def sample_request(package: Path) -> Columns:
     """Return one plausible row for the model package in `package`.
 
     Raises:
-        ModelLoadError: the folder is no model package.
+        ModelLoadError: the folder is not a model package.
         RecipeError: its recipe cannot be loaded.
     """
     from chandlery.model import read_manifest

@@ -1,4 +1,4 @@
-"""What is to be served, said once, and its form as a SeldonDeployment.
+"""The specification of a deployment, and its form as a SeldonDeployment.
 
 Predictors are named by model version (`v12`), stable first: a promotion then removes a predictor and restarts
 nothing, and Ambassador, which gives the first predictor whatever the others leave, agrees with Istio. A predictor
@@ -59,8 +59,8 @@ class ServingSpec:
         name: name of the SeldonDeployment.
         namespace: its Kubernetes namespace.
         model_name: name of the registered model, the `<model>` of `/v2/models/<model>/infer`.
-        variants: who answers, stable first; weights add up to 100.
-        shadow: who gets a copy of the requests and never answers.
+        variants: the versions that answer, stable first; weights add up to 100.
+        shadow: the version that gets a copy of the requests and whose answers are dropped.
         strategy: `replace`, `canary`, `ab` or `shadow`.
         protocol: `seldon` (v1) or `v2` (Open Inference Protocol).
         replicas: servers of each variant.
@@ -111,7 +111,7 @@ def to_seldon(spec: ServingSpec) -> Document:
     """Return the SeldonDeployment document of a spec.
 
     Raises:
-        InvalidDocumentError: the spec breaks a rule of Seldon's or of ours; says which.
+        InvalidDocumentError: the spec breaks a rule; the message names it.
     """
     _check_spec(spec)
     predictors = [_predictor(spec, variant, shadow=False) for variant in spec.variants]
@@ -141,7 +141,7 @@ def from_seldon(document: Mapping[str, Any]) -> ServingSpec:
     """Return the spec of a document that `to_seldon` could have written.
 
     Raises:
-        InvalidDocumentError: the document is not valid, or has a shape that a spec cannot say.
+        InvalidDocumentError: the document is not valid, or has a shape that a spec cannot express.
     """
     check_document(document)
     metadata, body = document["metadata"], document["spec"]
@@ -268,7 +268,7 @@ def _variant(predictor: Mapping[str, Any]) -> Variant:
     uri = _environment(container).get("MODEL_URI") or predictor["graph"].get("modelUri", "")
     if predictor_name(version) != name or not uri:
         raise InvalidDocumentError(
-            f"predictor {name!r} is not one of ours: version {version!r}, uri {uri!r}",
+            f"predictor {name!r} was not written by Chandlery: version {version!r}, uri {uri!r}",
             "name predictors v<model version> and give their container MODEL_URI",
         )
     image = container.get("image", "")

@@ -59,7 +59,7 @@ def measured(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
 
 
 def files_of(paths: Iterable[Path]) -> Iterator[os.stat_result]:
-    """Yield the status of every file at or below the paths; what goes away meanwhile is left out."""
+    """Yield the status of every file at or below the paths; paths that disappear are left out."""
     for path in paths:
         for folder, _, files in os.walk(path):
             for name in files:

@@ -31,7 +31,7 @@ from chandlery.runs.record import all_runs
 
 @dataclass(frozen=True)
 class Collected:
-    """What was freed, or would be.
+    """Entries that were freed, or would be.
 
     Attributes:
         freed: the things, with their sizes.
@@ -54,7 +54,7 @@ def collect(policy: Policy, *, dry_run: bool = False) -> Collected:
 
     Args:
         policy: what may go.
-        dry_run: free nothing; the outcome says what would be freed.
+        dry_run: free nothing; the result lists what would be freed.
 
     Raises:
         ConflictError: another collection is in progress in this home.
@@ -63,7 +63,7 @@ def collect(policy: Policy, *, dry_run: bool = False) -> Collected:
     if not home.is_dir():
         return Collected((), ())
     with _only_collection(home):
-        # Before the runs are locked: systems may take their time to answer. What comes into being meanwhile is newer than
+        # Before the runs are locked: systems may take their time to answer. Anything that is made in that time is newer than
         # `policy.now`, so nothing of it is old enough to go.
         references = read_references()
         artifacts = addresses.endpoints().artifacts

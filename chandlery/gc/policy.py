@@ -15,7 +15,7 @@ _UNLOCKED_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Policy:
-    """What may go.
+    """Policy: which entries may be freed.
 
     Attributes:
         older_than: seconds since its last use after which a thing that can be made again may go.
@@ -28,7 +28,7 @@ class Policy:
     now: float = field(default_factory=time.time)
 
     def old(self, used: float) -> bool:
-        """Tell whether something last used at `used` (seconds since the epoch) may go."""
+        """Return whether something last used at `used` (seconds since the epoch) may go."""
         return used <= self.now - self.older_than
 
     def long_idle(self, used: float) -> bool:
@@ -40,7 +40,7 @@ def parse_age(text: str) -> float:
     """Return the seconds of `7d`, `12h`, `30m`, `2w`, `45s` or `0`.
 
     Raises:
-        UserError: the text is no such age.
+        UserError: the text is not an age.
     """
     match = _AGE.fullmatch(text.strip())
     if not match or (not match[2] and int(match[1])):

@@ -1,6 +1,6 @@
-"""What points to something: read once from every system before anything is judged.
+"""References between the systems: read once from every system before anything is judged.
 
-A system that does not answer cannot say what it needs, so nothing that it might need may go: its part is None.
+A system that does not answer may need anything, so nothing that it might need is freed: its part is None.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class References:
-    """What the systems say of each other.
+    """The references between the systems.
 
     Attributes:
         commits: `(repo, commit)` of every commit, with the run that made it or "".
-        versions: the run that made each model version, "" where none is told.
+        versions: the run that made each model version, "" where none is recorded.
         deployments: every SeldonDeployment.
         experiments: every Experiment.
         trials: every Trial.
@@ -66,7 +66,7 @@ class References:
         }
 
     def searching(self) -> bool:
-        """Tell whether an Experiment is, or may be, in progress."""
+        """Return whether an Experiment is, or may be, in progress."""
         return self.experiments is None or any(not _is_over(document) for document in self.experiments)
 
     def mentions(self) -> Iterator[str] | None:
@@ -85,7 +85,7 @@ def read_references() -> References:
         try:
             return read()
         except ChandleryError as error:
-            silent.append(f"{what} cannot say what is still needed: {error.message}")
+            silent.append(f"{what} did not report what it still needs: {error.message}")
             return None
 
     commits = ask("versioned data", _commits)

@@ -1,4 +1,4 @@
-"""What every kind of garbage is judged by."""
+"""A survey of a home: what every kind of garbage is judged by."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Survey:
     left: list[str] = field(default_factory=list)
 
     def is_free(self, candidate: Candidate) -> bool:
-        """Tell whether no process uses a thing; one that is used is noted as left alone."""
+        """Return whether no process uses a thing; one that is used is listed as left alone."""
         if candidate.leased is None or not marks.is_used(candidate.leased):
             return True
         self.left.append(f"{candidate.kind} {candidate.name}: a process uses it")

@@ -1,6 +1,6 @@
 """Away in one step: a thing is renamed into a trash folder on its own file system, and deleted there.
 
-Whoever is killed between the two leaves the trash, which the next collection empties.
+A process that is killed between the two leaves the trash to the next collection.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Trash:
         self._roots = tuple(dict.fromkeys(roots))
 
     def throw(self, path: Path) -> None:
-        """Take `path` away in one step; one that is gone is no error.
+        """Take `path` away in one step; one that is gone is not an error.
 
         Raises:
             OSError: it cannot be renamed: it lies on another file system, or the folder may not be written.
@@ -58,7 +58,7 @@ class Trash:
 
 
 def any_in(folder: Path) -> bool:
-    """Tell whether a folder is there and has anything in it."""
+    """Return whether a folder is there and has anything in it."""
     try:
         return any(folder.iterdir())
     except OSError:

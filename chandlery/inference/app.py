@@ -162,7 +162,7 @@ class Replica:
         Args:
             request_id: identifier of the request.
             status: HTTP status.
-            retry_after: seconds after which the caller may try again; 0: not told.
+            retry_after: seconds after which the caller may try again; 0: not sent.
         """
         identifier = request_id.encode("ascii")
         headers = [*self._headers, (REQUEST_ID.encode(), identifier), (PUID.encode(), identifier)]
@@ -277,7 +277,7 @@ class Replica:
 
 
 class _Endpoint:
-    """An ASGI application of one route: times and counts a handler, and makes a refusal of whatever it raises."""
+    """An ASGI application of one route: times and counts a handler, and turns its exceptions into refusals."""
 
     def __init__(
         self,
@@ -356,7 +356,7 @@ def _v2_error(refused: Refused) -> dict[str, Any]:
 
 def _request_id(http: Exchange) -> str:
     given = http.headers.get(REQUEST_ID) or http.headers.get(PUID) or ""
-    # What goes into a header and a log is printable and short, or it is ours.
+    # An id of a caller goes into a header and a log only when it is printable and short.
     if 0 < len(given) <= LONGEST_ID and given.isascii() and given.isprintable():
         return given
     return os.urandom(16).hex()

@@ -18,7 +18,7 @@ from chandlery.inference.refusal import INTERNAL, Refused
 from chandlery.recipe import Columns
 
 # A call that takes less is made on the event loop: the requests that it holds up would wait for the model anyway, and a
-# thread for it would cost more, in waiting for the interpreter, than could be read meanwhile.
+# thread for it would cost more, in waiting for the interpreter, than the requests that could be read in that time.
 QUICK_SECONDS = 0.005
 # A call that takes less in the thread may be a quick one that waited for the interpreter: every so often one is made on
 # the loop, to see.
@@ -75,7 +75,7 @@ class Batcher:
         self._calls_in_thread = 0
 
     async def stop(self) -> None:
-        """Stop answering; whoever still waits is refused."""
+        """Stop answering; requests that still wait are refused."""
         for handle in (self._next, self._expiry):
             if handle is not None:
                 handle.cancel()
@@ -135,7 +135,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         waits = self._max_wait > 0 and self._rows < self._max_batch
         if self._next is None:
-            # Who is alone goes at once; after a call for several, the sockets are read once more first.
+            # A lone request is answered at once. After a call for several, the sockets are read once more first.
             self._seen = 0 if self._together > 1 else 1
             self._next = (
                 loop.call_later(self._max_wait, self._look) if waits else loop.call_soon(self._gather)
@@ -148,7 +148,7 @@ class Batcher:
         """Let the loop read its sockets again as long as that brings requests, and no longer.
 
         To read a request takes about as long as its client takes to send the next, so clients that ask without a pause
-        end up in one call, which costs hardly more than a call for one of them; a client alone waits for nobody.
+        end up in one call, which costs hardly more than a call for one of them; a lone client does not wait.
         """
         if len(self._queue) > self._seen and self._rows < self._max_batch:
             self._seen = len(self._queue)

@@ -30,7 +30,7 @@ async def read_json(exchange: Exchange, limit: int) -> Any:
         raise Refused(415, "multipart bodies are not supported; send application/json")
     body = await exchange.body(limit)
     if kind.startswith("application/x-www-form-urlencoded"):
-        # curl -d says that it sends a form even when it sends JSON.
+        # curl -d sends the content type of a form even with JSON.
         field = (
             parse_qs(body.decode("utf-8", "replace"), max_num_fields=16).get("json")
             if body[:1] != b"{"

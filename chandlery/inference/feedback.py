@@ -15,7 +15,7 @@ from chandlery.inference.seldon_v1 import Message, read_message
 from chandlery.recipe import Recipe
 from chandlery.resources.headers import ROUTE
 
-REWARD_OF_RIGHT = 0.5  # the least reward that counts as a right prediction when no truth is told
+REWARD_OF_RIGHT = 0.5  # the least reward that counts as a right prediction when the feedback holds no truth
 
 # Marks feedback that one replica passed on, so that no two ever pass it to and fro.
 FORWARDED = "x-chandlery-forwarded"
@@ -28,8 +28,8 @@ class Feedback:
     Attributes:
         reward: how good the prediction was, at least 0; 1 is right.
         predictions: predicted values; empty when the message has no response.
-        truths: true values; empty when the truth is not told.
-        predictor: the predictor that the response says it is from; empty when it does not say.
+        truths: true values; empty when the feedback holds none.
+        predictor: the predictor that the response names; empty when it names none.
         request: the request part, for the form of the answer.
     """
 
@@ -53,8 +53,8 @@ def read_feedback(document: Any, answer: str) -> Feedback:
     """
     if not isinstance(document, dict):
         raise Refused(400, "feedback is not an object with request, response, truth and reward")
-    told = {name for name in ("reward", "truth") if document.get(name) is not None}
-    if not told:
+    given = {name for name in ("reward", "truth") if document.get(name) is not None}
+    if not given:
         raise Refused(400, "feedback has neither reward nor truth")
     reward = _reward(document.get("reward"))
     response = read_message(document.get("response") or {}, "response")
@@ -96,7 +96,7 @@ def judge(feedback: Feedback, recipe: Recipe) -> list[bool]:
 
 
 def owner(feedback: Feedback, headers: Mapping[str, str]) -> str:
-    """Return the name of the predictor that the feedback is for; empty when nothing says."""
+    """Return the name of the predictor that the feedback is for; empty when none is named."""
     return headers.get(ROUTE, "") or feedback.predictor
 
 
@@ -154,6 +154,6 @@ def _outputs(response: Any, answer: str) -> list[Any]:
 
 
 def _whole(array: np.ndarray) -> list[Any]:
-    """Return the values; a table of mixed numbers made floats of whole ones, which `wrong` may tell apart."""
+    """Return the values; a table of mixed numbers made floats of whole ones, which `wrong` may distinguish."""
     values: list[Any] = np.ravel(array).tolist()
     return [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]

@@ -29,7 +29,7 @@ def columns_of_table(columns: Sequence[Column], table: np.ndarray, names: Sequen
         names: name of each place, in any order; empty: the recipe's order.
 
     Raises:
-        Refused: shape or names fit no layout; says what was expected.
+        Refused: shape or names fit no layout; the message names what was expected.
     """
     if len(columns) == 1 and table.shape[1:] == columns[0].shape and list(names) in ([], [columns[0].name]):
         return {columns[0].name: _typed(columns[0], table, mixed=False)}

@@ -48,7 +48,7 @@ class ChandleryModel:
     """A registered model with its recipe: request -> rows -> featurize -> traced function -> answer.
 
     Args:
-        model_uri: folder of a model package or `models:/name/version`; empty: what the environment says.
+        model_uri: folder of a model package or `models:/name/version`; empty: from the environment.
         settings: for our own server, which has read the environment already.
     """
 
@@ -83,7 +83,7 @@ class ChandleryModel:
 
     @property
     def _model(self) -> LoadedModel:
-        # Seldon's wrapper swallows an AttributeError of load(), so a model that is not there must say so itself.
+        # Seldon's wrapper swallows an AttributeError of load(), so a model that is not there has to raise by itself.
         if self._loaded is None:
             raise ModelLoadError(f"{self.folder}: the model is not loaded", "see the first error of the log")
         return self._loaded
@@ -196,7 +196,7 @@ class ChandleryModel:
         return [place for name, (_, shape) in self.answer_columns.items() for place in places(name, shape)]
 
     def tags(self) -> dict[str, str]:
-        """Return what every answer says of who gave it."""
+        """Return the tags of every answer: the predictor and the model version that gave it."""
         known = {
             "predictor": self.settings.predictor,
             "model_name": self.name,

@@ -15,7 +15,7 @@ from chandlery.inference.seldon_v1 import is_shape, reshaped
 from chandlery.recipe import Column, Columns, describe
 
 TYPES = {datatype: name for name, datatype in DATATYPES.items()}
-# by the type itself, because numpy takes long to tell a type's name
+# by the type itself, because numpy is slow to return a type's name
 _DATATYPES = {np.dtype(name): datatype for name, datatype in DATATYPES.items() if name != "str"}
 
 
@@ -108,9 +108,9 @@ def _cast(array: np.ndarray, datatype: str, what: str) -> np.ndarray:
         return array.astype(TYPES[datatype])
     if array.dtype.kind == "O" and datatype.startswith("FP"):
         try:
-            return array.astype(TYPES[datatype])  # null is NaN; the recipe says whether it may be
+            return array.astype(TYPES[datatype])  # null is NaN; the recipe decides whether it may be
         except (TypeError, ValueError) as error:
-            raise Refused(400, f"{what} is {datatype} and holds something that is no number") from error
+            raise Refused(400, f"{what} is {datatype} and holds a value that is not a number") from error
     if array.dtype.kind == "O" or text != (datatype == "BYTES"):
         raise Refused(400, f"{what} is {datatype} and holds something else")
     if text:

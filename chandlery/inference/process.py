@@ -18,7 +18,7 @@ from chandlery.inference.settings import Settings
 from chandlery.progress import report
 
 SWITCH_SECONDS = 0.0005
-KEEP_ALIVE_SECONDS = 620  # longer than proxies keep a connection, so that it is they who close it
+KEEP_ALIVE_SECONDS = 620  # longer than proxies keep a connection, so that the proxy closes it
 
 
 def serve(model: ChandleryModel, settings: Settings, listener: socket.socket) -> None:
@@ -70,7 +70,7 @@ class _Server(uvicorn.Server):
 
     def _drain(self) -> None:
         if self._replica.draining:
-            self.should_exit = True  # asked twice: do not wait for those who route to us
+            self.should_exit = True  # a second signal: do not wait for the gateway
             return
         report("server.draining", f"draining: {len(self._replica.batcher)} requests wait")
         self._replica.draining = True

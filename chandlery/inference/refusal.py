@@ -6,7 +6,7 @@ BAD_DATA = "MICROSERVICE_BAD_DATA"
 INTERNAL = "MICROSERVICE_INTERNAL_ERROR"
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of ours
+class Refused(Exception):  # noqa: N818 - it is an answer, not a failure of the server
     """A request that gets an error answer.
 
     Args:

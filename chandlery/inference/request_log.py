@@ -23,7 +23,7 @@ class RequestLog:
     Args:
         folder: where the files go; None: nothing is logged.
         predictor: first part of the file name.
-        fields: what every line says besides.
+        fields: further fields of every line.
         rotate_bytes: size at which a file is set aside as `.1`, `.2`, ...; the oldest is dropped.
     """
 

@@ -92,7 +92,7 @@ def write_answer(
         return {"jsonData": {name: values.tolist() for name, values in answers.items()}, "meta": meta}
     names, table = table_of_answers(answers)
     data: dict[str, Any] = {"names": names}
-    # What is no number has no tensor, whatever was asked.
+    # A column that does not hold numbers is never answered as a tensor.
     if message.form == "tensor" and table.dtype.kind in "iuf":
         data["tensor"] = {"shape": list(table.shape), "values": table.ravel().tolist()}
     else:
@@ -148,7 +148,7 @@ def _tensor(tensor: Any, what: str) -> np.ndarray:
 
 
 def is_shape(shape: Any) -> bool:
-    """Tell whether parsed JSON is the shape of an array."""
+    """Return whether parsed JSON is the shape of an array."""
     return (
         isinstance(shape, list)
         and len(shape) <= 32

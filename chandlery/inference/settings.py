@@ -1,4 +1,4 @@
-"""What a replica is told through its environment: Seldon's own variables, and ours for what Seldon has none for."""
+"""Settings of a replica, from its environment: Seldon's own variables, and CHANDLERY_ ones for the rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Settings:
     Attributes:
         model_uri: folder of a model package, `file://` or `models:/name/version`.
         model_name: name under which protocol v2 knows the model.
-        model_version: version reported; empty: what the address or the package says.
+        model_version: version reported; empty: from the address or the package.
         unit: name of the graph node (`PREDICTIVE_UNIT_ID`).
         image: image of the container, `name:tag`.
         predictor: name of the predictor (`PREDICTOR_ID`).

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DataCommit:
-    """One commit: repo, id, the branch it is on, what it says of itself, when it was finished (ISO)."""
+    """One commit: repo, id, its branch, its message, when it was finished (ISO)."""
 
     repo: str
     commit: str
@@ -266,7 +266,7 @@ def _predictors(document: Document) -> list[Served]:
     try:
         spec = from_seldon(document)
     except InvalidDocumentError:
-        return []  # somebody else's deployment: nothing of ours leads to it
+        return []  # a deployment that Chandlery did not write: nothing leads to it
     state = str((document.get("status") or {}).get("state", ""))
     variants = [(v, False) for v in spec.variants] + ([(spec.shadow, True)] if spec.shadow else [])
     return [
@@ -285,6 +285,6 @@ def _predictors(document: Document) -> list[Served]:
 
 
 def _model(uri: str, otherwise: str) -> str:
-    # models:/name/12 says it exactly; the name in the document may have been made fit for Kubernetes.
+    # models:/name/12 is exact; the name in the document may have been made fit for Kubernetes.
     match = re.fullmatch(r"models:/([^/]+)/\d+", uri)
     return match[1] if match else otherwise

@@ -14,7 +14,7 @@ from chandlery.lineage.sources import COMMIT, DataCommit, LocalRun, Search, Serv
 
 @dataclass
 class _Thread:
-    """What belongs to the reference, before it is laid out as a tree."""
+    """Everything that belongs to the reference, before it is laid out as a tree."""
 
     asked: tuple[str, str]  # kind and name of the node that was asked for
     versions: list[Any] = field(default_factory=list)
@@ -37,7 +37,7 @@ def trace(ref: str) -> Node:
         when several commits lead to a deployment it starts at the deployment.
 
     Raises:
-        NotFoundError: nothing of that name; the hint says where was searched.
+        NotFoundError: nothing of that name; the hint names the systems that were searched.
     """
     sources = Sources()
     thread = _identify(ref, sources)
@@ -185,7 +185,7 @@ def _run_nodes(thread: _Thread, sources: Sources, commit: str) -> list[Node]:
         used |= {local[run_id].commit} if run_id in local else set()
         if commit in used - {""} or (not commit and not used - {""}):
             nodes.append(_run_node(thread, sources, run_id, local.get(run_id), own, versions, commit))
-    # What was made outside any run.
+    # Versions that were made outside any run.
     loose = [
         info
         for info in thread.versions

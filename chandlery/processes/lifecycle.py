@@ -73,7 +73,7 @@ def start_remembered(
             process.stdin.close()
             process.wait()
             raise
-        with contextlib.suppress(BrokenPipeError):  # it was killed meanwhile
+        with contextlib.suppress(BrokenPipeError):  # it was killed before it began
             process.stdin.write(b"go\n")
     return process, identity
 
@@ -102,7 +102,7 @@ def end(process: ProcessId | None, home: Path, grace: float = 10.0) -> None:
 
 
 def signal_group(group: int, number: int) -> None:
-    """Send a signal to a process group; one that is gone by now is no error."""
+    """Send a signal to a process group; one that is gone is not an error."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):

@@ -58,7 +58,7 @@ def abandon(entry: Path) -> None:
 def only_user(entry: Path) -> Iterator[bool]:
     """Be the only user of `entry`; gives False at once when another process uses it.
 
-    A process that calls `use` meanwhile waits, and makes the mark anew when it was removed here.
+    A process that calls `use` at the same time waits, and makes the mark again when it was removed here.
     """
     mark = mark_of(entry)
     new = _make(mark)

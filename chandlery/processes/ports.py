@@ -45,7 +45,7 @@ def free_port() -> int:
 def is_free(port: int) -> bool:
     """Return whether a server could listen on the port now."""
     with socket.socket() as probe:
-        # As servers do; a connection that lingers after a restart is no obstacle.
+        # As servers do; a connection that lingers after a restart does not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

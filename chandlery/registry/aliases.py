@@ -27,7 +27,7 @@ PREVIOUS = "previous_champion"
 
 @dataclass(frozen=True)
 class AliasChange:
-    """What a promotion or a rollback did.
+    """Result of a promotion or a rollback.
 
     Attributes:
         version: champion now.
@@ -67,9 +67,9 @@ def promote(model_name: str, version: str, reason: str = "") -> AliasChange:
         call(client.set_registered_model_alias, model_name, PREVIOUS, before)
     call(client.set_registered_model_alias, model_name, CHAMPION, info.version)
     _drop_challenger(client, info, aliases)
-    told = f"{info.uri} is champion" + (f", after version {before}" if before else "")
-    progress.report("registry.promoted", told)
-    return AliasChange(info.version, before, True, reason or told)
+    text = f"{info.uri} is champion" + (f", after version {before}" if before else "")
+    progress.report("registry.promoted", text)
+    return AliasChange(info.version, before, True, reason or text)
 
 
 def rollback(model_name: str, to_version: str = "", reason: str = "") -> AliasChange:
@@ -100,13 +100,13 @@ def rollback(model_name: str, to_version: str = "", reason: str = "") -> AliasCh
     if before:
         _record(client, version_info(model_name, before), "rolled_back", reason)
     call(client.set_registered_model_alias, model_name, CHAMPION, info.version)
-    told = f"{info.uri} is champion again" + (f", in place of version {before}" if before else "")
-    progress.report("registry.rolled_back", told)
-    return AliasChange(info.version, before, True, reason or told)
+    text = f"{info.uri} is champion again" + (f", in place of version {before}" if before else "")
+    progress.report("registry.rolled_back", text)
+    return AliasChange(info.version, before, True, reason or text)
 
 
 def _record(client: MlflowClient, info: VersionInfo, what: str, reason: str) -> None:
-    """Write who did it, when, why and in which run as tags `chandlery.<what>_...` of the version."""
+    """Write user, time, reason and run as tags `chandlery.<what>_...` of the version."""
     here = provenance.current()
     labels: Mapping[str, str] = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -1,4 +1,4 @@
-"""The model card: what a registered version is, for the person who has to decide whether to use it.
+"""The model card: what a registered version is, for a person that decides whether to use it.
 
 Sections after Mitchell et al., Model Cards for Model Reporting (FAT* 2019).
 """

@@ -75,28 +75,28 @@ def call(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
 
 
 def is_missing(error: BaseException) -> bool:
-    """Tell whether an MLflow error (or a RegistryError made of one) says that the thing asked for does not exist."""
+    """Return whether an MLflow error (or a RegistryError made of one) means that the object does not exist."""
     cause = error.__cause__ if isinstance(error, RegistryError) else error
     return getattr(cause, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
 
 
 def is_away(error: BaseException) -> bool:
-    """Tell whether an MLflow error came from a server that is down, starting, or overloaded."""
+    """Return whether an MLflow error came from a server that is down, starting, or overloaded."""
     text = str(error)
     if "API request to" in text and (
         "failed with exception" in text or "failed with timeout" in text or "too many" in text
     ):
         return True
     status = getattr(error, "get_http_status_code", lambda: 0)()
-    # MLflow gives the code INTERNAL_ERROR (500) to whatever it has no better name for, its database being busy
+    # MLflow gives the code INTERNAL_ERROR (500) to every error without a code of its own, its database being busy
     # included; repeating those costs a real error a few seconds and nothing else.
     return int(status) in (429, 500, 502, 503, 504)
 
 
 def has_collided(error: BaseException) -> bool:
-    """Tell whether two processes wrote the same row at the same moment; whoever repeats it finds it there.
+    """Return whether two processes wrote the same row at the same moment; the process that repeats its call finds the row.
 
-    MLflow looks whether a row is there before it inserts it, and passes on what its database says when another process
+    MLflow looks whether a row is there before it inserts it, and passes on its database's error when another process
     was faster.
     """
     text = str(error)

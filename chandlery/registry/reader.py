@@ -69,7 +69,7 @@ class RegistryReader:
         self._http.close()
 
     def get(self, path: str, **parameters: str | int) -> dict[str, Any] | None:
-        """Return the answer of `GET <API>/<path>`, or None when MLflow says that it does not exist.
+        """Return the answer of `GET <API>/<path>`, or None when MLflow answers that it does not exist.
 
         Raises:
             RegistryError: the server cannot be reached, or refuses.
@@ -133,7 +133,7 @@ class RegistryReader:
         if response.status_code == 404 and _code(response) in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
             return None
         if response.status_code == 400 and "alias" in response.text and "not found" in response.text:
-            return None  # how MLflow says that a registered model has no such alias
+            return None  # MLflow's answer for an alias that the registered model does not have
         if response.status_code != 200:
             raise limits.refused(f"HTTP {response.status_code} {response.text}")
         answer: dict[str, Any] = response.json()

@@ -133,7 +133,7 @@ def _settle(client: MlflowClient, given: Submission) -> VersionInfo:
     claims = _claims(given)
     if not claims:
         raise RegistryError(
-            f"the version just registered of {given.name!r} is gone", "somebody deleted it: register it again"
+            f"the version just registered of {given.name!r} is gone", "it was deleted: register it again"
         )
     winner, *losers = claims
     for loser in losers:

@@ -1,4 +1,4 @@
-"""A trained model on its way into the registry, and what people say of it."""
+"""A trained model on its way into the registry, and its description by people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chandlery.registry.versions import SEED_TAG
 
 @dataclass(frozen=True)
 class About:
-    """What people say of a model, for its card and tags.
+    """Description of a model by people, for its card and tags.
 
     Attributes:
         description: what it is for, a sentence or two.
@@ -42,7 +42,7 @@ class Submission:
         recipe: the recipe inside the package.
         metrics: figures by name: of the validation split by their own name, those of the test split as `test_<name>`.
         experiment: files by the name that they get below `experiment/`.
-        about: what people say of it.
+        about: its description by people.
         seed: seed of the training; "" when not known.
         slices: figures of parts of the test split, one row each.
     """
@@ -82,17 +82,17 @@ def submission(
         record: what this step knows of its own origin; the package's record goes before it.
         metrics: figures of the test split, by the recipe's names.
         experiment: files to keep, by name.
-        about: what people say of it.
+        about: its description by people.
         seed: seed of the training.
         slices: figures of parts of the test split, one row each.
 
     Raises:
-        ModelLoadError: the folder is no model package.
+        ModelLoadError: the folder is not a model package.
         RecipeError: the recipe inside it cannot be loaded.
     """
     manifest = read_manifest(package)
     trained = read(manifest.provenance)
-    # What the package says of its training stands; this step's record fills the gaps.
+    # The package's own record of its training counts; this step's record fills the gaps.
     known = {field: value for field, value in asdict(trained).items() if value}
     return Submission(
         name=name,

@@ -30,7 +30,7 @@ EXPERIMENT_NAME_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
 
 
 class Run(Protocol):
-    """What a step may log. Everything may be logged again by a retry and counts once."""
+    """The logging interface of a step. A retry may log everything again; it counts once."""
 
     id: str
 
@@ -223,7 +223,7 @@ def _end_after_failure(client: MlflowClient, run_id: str) -> None:
     try:
         client.set_terminated(run_id, "FAILED")
     except MlflowException as error:
-        # The failure in flight is the one to tell; the run shows as running until the retry continues it.
+        # The first failure is the one to report; the run shows as running until the retry continues it.
         print(f"MLflow run {run_id} could not be marked as failed: {error}", flush=True)
 
 

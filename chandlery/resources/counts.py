@@ -1,4 +1,4 @@
-"""What was counted of one variant, and how cumulative counters become differences."""
+"""Counts of one variant's requests, and differences of cumulative counts."""
 
 from __future__ import annotations
 

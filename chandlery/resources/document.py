@@ -1,4 +1,4 @@
-"""What makes a document of a custom resource acceptable, the same for every store."""
+"""Checks of a custom resource's document, the same for every store."""
 
 from __future__ import annotations
 

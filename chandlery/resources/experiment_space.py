@@ -72,7 +72,7 @@ def dimensions(parameters: Iterable[Mapping[str, Any]]) -> tuple[Dimension, ...]
     """Read and check `spec.parameters` of an Experiment.
 
     Raises:
-        InvalidDocumentError: there are none, or one is not valid; says which and why.
+        InvalidDocumentError: there are none, or one is not valid; the message names it and the reason.
     """
     found = tuple(_dimension(parameter) for parameter in parameters)
     if not found:

@@ -26,7 +26,7 @@ def last_condition(document: Mapping[str, Any]) -> str:
 
 
 def is_set(document: Mapping[str, Any], *types: str) -> bool:
-    """Tell whether one of the conditions is True."""
+    """Return whether one of the conditions is True."""
     return any(condition(document, type_) for type_ in types)
 
 

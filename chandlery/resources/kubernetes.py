@@ -16,7 +16,7 @@ from chandlery.resources.selector import matcher
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
-# What an applied document that its kind's schema does not fit is answered with, under status 500: the merge comes
+# The API server's answer, under status 500, to an applied document that its kind's schema does not fit: the merge comes
 # before the validation, and its errors are not dressed.
 _MISFIT = "failed to create typed patch object"
 _REQUEST_SECONDS = 30
@@ -244,7 +244,7 @@ def _error(status: int, message: str, where: str) -> ChandleryError:
     if status == 410:
         return ConflictError(text, "list again and watch from there")
     if status in (400, 413, 415, 422) or (status == 500 and message.startswith(_MISFIT)):
-        return InvalidDocumentError(text, "mend the document")
+        return InvalidDocumentError(text, "correct the document")
     if status in (401, 403):
         return PlatformError(text, "give the service account or user the right to do this")
     return PlatformError(f"{text} (HTTP {status})", "see the API server's log, or try again")

@@ -1,4 +1,4 @@
-"""What the stages need of Kubernetes, with nothing of a particular client in it.
+"""The port to Kubernetes custom resources, without anything of a particular client.
 
 Two implementations: `chandlery.resources.kubernetes` on the official client, and
 `chandlery.embedded.resources` on SQLite. Open either by address with `chandlery.platform.open_resources`.
@@ -67,7 +67,7 @@ class ResourceStore(Protocol):
         ...
 
     def delete(self, kind: Kind, name: str, namespace: str) -> None:
-        """Delete (or mark for deletion while finalizers remain); a missing one is no error."""
+        """Delete (or mark for deletion while finalizers remain); a missing one is not an error."""
         ...
 
     def update_status(self, document: Document) -> Document:

@@ -98,7 +98,7 @@ def _check_traffic(name: str, predictors: list[Mapping[str, Any]]) -> None:
         )
     if not answering:
         raise InvalidDocumentError(
-            f"{name}: nobody answers: its only predictor is a shadow", "add a stable one"
+            f"{name}: no predictor answers: the only one is a shadow", "add a stable one"
         )
     if len(answering) == 1:
         if answering[0].get("traffic", 100) != 100:

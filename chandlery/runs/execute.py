@@ -66,7 +66,7 @@ class FollowingHandler(logging.Handler):
 
 
 def follow(line: str) -> None:
-    """Append the event that one log line tells of, if any; kfp writes our names with dashes."""
+    """Append the event of one log line, if it has one; kfp writes the names of tasks with dashes."""
     if match := STARTED.search(line):
         report_silently("task.started", task=_name(match[1]))
     elif match := FINISHED.search(line):
@@ -87,7 +87,7 @@ def die_with_parent(parent: int) -> None:
     """End this process group when the parent is gone: a killed `chandlery run` leaves no step behind.
 
     Args:
-        parent: process id of `chandlery run`. It tells; who is our parent now may be who adopted an orphan.
+        parent: process id of `chandlery run`. Given as an argument, because an orphan has another parent.
     """
 
     def watch() -> None:
@@ -124,7 +124,7 @@ def main(folder: Path, parent: int) -> int:
         os.environ[TASK_VARIABLE] = _name(runnable.name)  # tasks of a pipeline learn theirs from the package
     try:
         task = runnable(**request["arguments"])
-    except RuntimeError as error:  # kfp's way to say that a task failed; its own event has told why
+    except RuntimeError as error:  # kfp reports a failed task so; the task's own event holds the reason
         print(f"{error}", flush=True)
         return 1
     outputs = {name: getattr(value, "path", value) for name, value in task.outputs.items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the steps of a run found. A step fills in its own fields; the rest stay None.
+    """Findings of the steps of a run. A step fills in its own fields; the rest stay None.
 
     Attributes:
         commit: data commit that the run used.

@@ -23,7 +23,7 @@ from chandlery.runs.facts import RunFacts
 
 @dataclass(frozen=True)
 class Note:
-    """What one step left in the record of its run.
+    """Note of one step in the record of its run.
 
     Attributes:
         task: task name.

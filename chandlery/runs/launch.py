@@ -188,7 +188,7 @@ def only_run(home: Path) -> Iterator[None]:
 
 @contextmanager
 def _terminating() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does: steps are told, the record is written."""
+    """Let SIGTERM end a run as Ctrl-C does: steps get the signal, the record is written."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt

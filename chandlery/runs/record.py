@@ -1,4 +1,4 @@
-"""What is kept of each run on this machine: `<home>/runs/<run id>/run.json` beside its events and its log."""
+"""The record of each run on this machine: `<home>/runs/<run id>/run.json` beside its events and its log."""
 
 from __future__ import annotations
 

@@ -200,13 +200,13 @@ def _typed(preset: Document) -> katib.V1beta1Experiment:
     kept = client.sanitize_for_serialization(model)
     lost = _lost(preset, kept)
     if lost:
-        raise InvalidDocumentError(f"the preset has an unknown field {lost}", "mend its name or its place")
+        raise InvalidDocumentError(f"the preset has an unknown field {lost}", "correct its name or its place")
     return model
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the client's `deserialize` wants to be given."""
+    """Argument of the client's `deserialize`."""
 
     data: str
 

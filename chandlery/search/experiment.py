@@ -53,7 +53,7 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """Result of a search.
 
     Attributes:
         experiment: name of the Experiment.
@@ -101,7 +101,7 @@ def run_search(store: ResourceStore, document: Document, *, deadline_seconds: fl
             raise
         except (
             BaseException
-        ):  # a deadline, SIGTERM, Ctrl-C, a lost API server: nobody waits for it any longer
+        ):  # a deadline, SIGTERM, Ctrl-C, a lost API server: no step waits for it any longer
             cancel(store, name, namespace)
             raise
     return result(store, ended)
@@ -142,17 +142,17 @@ def observe(store: ResourceStore, name: str, namespace: str, *, deadline_seconds
     """
     start = time.monotonic()
     last_report = start
-    told: set[str] = set()
+    reported: set[str] = set()
     while True:
         document = _get(store, name, namespace)
         if document is None or "deletionTimestamp" in document["metadata"]:
             raise SearchError(f"experiment {name} was deleted while it ran", "run the step again")
         failed, succeeded = condition(document, "Failed"), condition(document, "Succeeded")
         for trial in trials_of(store, document):
-            if trial.state in TERMINAL_TRIAL and trial.name not in told:
-                told.add(trial.name)
+            if trial.state in TERMINAL_TRIAL and trial.name not in reported:
+                reported.add(trial.name)
                 last_report = time.monotonic()
-                _report_trial(document, trial, len(told))
+                _report_trial(document, trial, len(reported))
         if succeeded:
             return document
         if failed:
@@ -160,7 +160,7 @@ def observe(store: ResourceStore, name: str, namespace: str, *, deadline_seconds
         now = time.monotonic()
         if now - start > deadline_seconds:
             raise DeadlineError(
-                f"experiment {name} did not end within {deadline_seconds:g} s ({len(told)} trials ended)",
+                f"experiment {name} did not end within {deadline_seconds:g} s ({len(reported)} trials ended)",
                 "allow more time (deadline_seconds), or fewer trials",
             )
         if not document.get("status") and now - start > TAKE_UP_SECONDS:

@@ -38,7 +38,7 @@ def load_preset(reference: str) -> Document:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         where = " ".join(str(error).split())
-        raise InvalidDocumentError(f"{path}: not valid YAML: {where}", "mend the file") from error
+        raise InvalidDocumentError(f"{path}: not valid YAML: {where}", "correct the file") from error
     if not isinstance(document, dict):
         raise InvalidDocumentError(f"{path}: holds no document", "put one Experiment into it")
     check_experiment(document)

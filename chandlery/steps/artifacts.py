@@ -23,7 +23,7 @@ class Artifact(Protocol):
 
 
 def record_of(dataset: Artifact) -> Provenance:
-    """Return the record of this step: what the environment says, and which data it works on."""
+    """Return the record of this step: its environment, and the data that it works on."""
     data = provenance.read(dataset.metadata)
     return provenance.current().with_(
         data_repo=data.data_repo, data_branch=data.data_branch, data_commit=data.data_commit
@@ -31,7 +31,7 @@ def record_of(dataset: Artifact) -> Provenance:
 
 
 def data_name(dataset: Artifact) -> str:
-    """Return what names the dataset for good: `repo@commit`, or where it lies when nobody recorded that."""
+    """Return a name of the dataset that never changes: `repo@commit`, or its path when the commit is not recorded."""
     data = provenance.read(dataset.metadata)
     return f"{data.data_repo}@{data.data_commit}" if data.data_commit else str(Path(dataset.path).resolve())
 

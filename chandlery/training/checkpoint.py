@@ -26,13 +26,13 @@ FILE = "checkpoint.npz"
 
 @dataclass(frozen=True)
 class CheckpointState:
-    """What it takes to go on.
+    """State from which a training continues.
 
     Attributes:
         epoch: epochs finished.
         variables: the model's variables in order, states of its random generators included.
         optimizer: the optimizer's variables in order.
-        best: weights of the best epoch so far; empty when nobody asked for them.
+        best: weights of the best epoch so far; empty when they were not asked for.
         history: figures of each epoch.
     """
 

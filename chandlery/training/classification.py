@@ -76,7 +76,7 @@ def class_indices(labels: np.ndarray, classes: int) -> np.ndarray:
         TrainingError: a label is outside of the recipe's classes.
     """
     flat = labels.argmax(axis=1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
-    with np.errstate(invalid="ignore"):  # what is no whole number is refused below
+    with np.errstate(invalid="ignore"):  # a value that is not a whole number is refused below
         indices = flat.astype("int64")
     if (len(indices) != len(labels) or not np.array_equal(indices, flat)) or (
         indices.size and (indices.min() < 0 or indices.max() >= classes)
@@ -100,7 +100,7 @@ def roc_curve(truth: np.ndarray, scores: np.ndarray) -> Roc:
     hits[np.arange(len(truth)), truth] = True
     order = np.argsort(-scores.ravel(), kind="stable")
     ranked, hit = scores.ravel()[order], hits.ravel()[order]
-    # A point of the curve is where the score changes: equal scores cannot be told apart.
+    # A point of the curve is where the score changes: equal scores give one point.
     last = np.append(np.nonzero(np.diff(ranked))[0], len(ranked) - 1)
     true = np.concatenate([[0.0], np.cumsum(hit)[last] / max(int(hit.sum()), 1)])
     false = np.concatenate([[0.0], np.cumsum(~hit)[last] / max(int((~hit).sum()), 1)])

@@ -31,7 +31,7 @@ Decision = Literal["better", "worse", "same", "first"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the paired test found; gains are positive when the challenger is better.
+    """Result of the paired test; gains are positive when the challenger is better.
 
     Attributes:
         gain: difference of the objective, in its units.
@@ -79,7 +79,7 @@ class Contender:
 
     Attributes:
         recipe: the model's recipe.
-        rows: the test rows as that recipe knows them; the target is what the challenger's recipe says.
+        rows: the test rows as that recipe knows them; the target comes from the challenger's recipe.
         outputs: the model's outputs (n, ...).
     """
 
@@ -110,7 +110,7 @@ class Contender:
 
 
 def compare(metric: str, old: Contender, new: Contender, alpha: float, resamples: int, seed: int) -> Evidence:
-    """Return what the paired test of two models says: gain, its interval, the p-value of superiority.
+    """Return the result of the paired test of two models: gain, its interval, the p-value of superiority.
 
     Args:
         metric: name of the objective.
@@ -144,7 +144,7 @@ def compare(metric: str, old: Contender, new: Contender, alpha: float, resamples
 def champion_rows(
     champion: Recipe, challenger: Recipe, folder: Path, rows: Columns, test: Columns
 ) -> Columns:
-    """Return the test rows as the champion's recipe knows them, the truth as the challenger's says it.
+    """Return the test rows as the champion's recipe knows them, the truth as the challenger's recipe knows it.
 
     Args:
         champion: the champion's recipe.

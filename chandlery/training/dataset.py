@@ -36,7 +36,7 @@ def read_rows(recipe: Recipe, folder: Path) -> Columns:
         TrainingError: there is no row.
     """
     if not folder.is_dir():
-        raise RecipeError(f"dataset {folder} is no folder", "give the folder that checkout_dataset wrote")
+        raise RecipeError(f"dataset {folder} is not a folder", "give the folder that checkout_dataset wrote")
     loaded = guarded(recipe, "load", folder)
     if not isinstance(loaded, dict):
         raise RecipeError(

@@ -37,7 +37,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Curves:
-    """What a classification shows besides its metrics.
+    """Curves of a classification.
 
     Attributes:
         confusion: counts (classes, classes), truth in rows.
@@ -52,7 +52,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured.
+    """Measurements of a model on labelled rows.
 
     Attributes:
         rows: number of rows.

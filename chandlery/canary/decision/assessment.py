@@ -1,4 +1,4 @@
-"""What the counts of all epochs say: one number for each question, each against its threshold."""
+"""The evidence of all epochs: one number for each question, each against its threshold."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Assessment:
     Attributes:
         rails: one for each guard-rail.
         log_promote: for promotion on the primary metric.
-        log_mismatch: against the traffic split as told.
-        log_label_mismatch: against the feedback split as told; 0 when wrong answers are not looked at.
+        log_mismatch: against the traffic split by the weights.
+        log_label_mismatch: against the feedback split by the weights; 0 when wrong answers are not judged.
     """
 
     rails: tuple[RailEvidence, ...]
@@ -89,7 +89,7 @@ def assess(epochs: Sequence[Epoch], policy: ReleasePolicy) -> Assessment:
     )
 
 
-# Events that come together are fewer facts than their number says: each count is divided by the design effect.
+# Events that come together are fewer facts than their number suggests: each count is divided by the design effect.
 
 
 def _rollback(epoch: Epoch, metric: Metric, together: float) -> float:

@@ -27,7 +27,7 @@ WORDS: dict[Metric, str] = {"wrong": "wrong answers", "errors": "errors", "slow"
 
 @dataclass(frozen=True)
 class NextAction:
-    """What to do now.
+    """The next action of the watcher.
 
     Attributes:
         action: `wait` and look again, `shift` to the weight of the state's stage, `finish` with the state's verdict.
@@ -145,7 +145,7 @@ def _decide(
 def _verdict(state: CanaryState, evidence: Assessment, health: Health, detail: str) -> tuple[Verdict, str]:
     policy, challenger = state.policy, state.challenger
     if health == "failed":
-        return "rolled_back", f"{challenger} failed: {detail or 'the deployment says so'}"
+        return "rolled_back", f"{challenger} failed: {detail or 'as the deployment reports'}"
     waited = state.elapsed - state.unready_since
     if state.unready_since >= 0 and waited >= policy.unready_seconds:
         return (
@@ -230,9 +230,9 @@ def _mismatch_reason(state: CanaryState, evidence: Assessment) -> str:
         ("judged answers", evidence.log_label_mismatch, challenger.judged, champion.judged),
     ):
         if log >= threshold:
-            told = ", ".join(f"{epoch.weight} %" for epoch in state.epochs)
+            weights = ", ".join(f"{epoch.weight} %" for epoch in state.epochs)
             return (
-                f"sample ratio: {state.challenger} got {ours} of {ours + theirs} {what} at weights {told} "
+                f"sample ratio: {state.challenger} got {ours} of {ours + theirs} {what} at weights {weights} "
                 f"(e-value {e_value(log)}, alarm at {e_value(threshold)}); no rate can be compared"
             )
     return ""

@@ -1,4 +1,4 @@
-"""What a release must show, and how much error it may make in judging that."""
+"""The policy of a release: what it must show, and the error budgets of the decision."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from chandlery.errors import UserError
 from chandlery.resources.counts import METRICS, Metric
 
-# A bad rate that nobody minds, whatever the champion's is.
+# A rate of bad events that is acceptable, whatever the champion's is.
 TOLERABLE: dict[Metric, float] = {"wrong": 0.001, "errors": 0.001, "slow": 0.01}
 
 
@@ -115,7 +115,7 @@ class ReleasePolicy:
 
     @property
     def mismatch_threshold(self) -> float:
-        """Log e-value at which traffic (or feedback) is taken to be split otherwise than told."""
+        """Log e-value at which traffic (or feedback) counts as not split by the weights."""
         return math.log(2 / self.srm_alpha)  # requests and labels are checked: half the budget each
 
     def rail(self, metric: Metric) -> Guardrail:

@@ -1,4 +1,4 @@
-"""Sample-ratio check: did the traffic split as it was told to?
+"""Sample-ratio check: did the traffic split by the weights?
 
 Evidence compares counts with the weight in force. A gateway that splits otherwise, retries to the other variant or
 loses one variant's counters makes every later conclusion wrong, so this is looked at first.

@@ -1,4 +1,4 @@
-"""Replays labelled rows against an endpoint, and tells it of each answer whether it was right.
+"""Replays labelled rows against an endpoint, and sends feedback on each answer.
 
 Rows, labels and the judgement `wrong` come from the recipe of the version that is in force, so that a challenger is
 never judged by a yardstick of its own. Rows of the repo that models are trained on are used only where they belong to
@@ -30,7 +30,7 @@ _JOIN_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Traffic:
-    """What is replayed.
+    """Labelled rows to replay.
 
     Attributes:
         requests: columns of n rows without the target.
@@ -52,7 +52,7 @@ TrafficLoader = Callable[[str], Traffic]  # a model version -> the rows, judged 
 
 @dataclass
 class PredictorAnswers:
-    """What came back from one predictor.
+    """Answers of one predictor.
 
     Attributes:
         answers: requests that it answered.
@@ -65,7 +65,7 @@ class PredictorAnswers:
 
 @dataclass
 class Replayed:
-    """What a replay did.
+    """Result of a replay.
 
     Attributes:
         sent: requests sent.
@@ -110,7 +110,7 @@ def choose(recipe: Recipe, rows: Columns, part: str, origin: str) -> Traffic:
 
 
 class Replay:
-    """Sends traffic until it is told to stop or has sent enough."""
+    """Sends traffic until `stop` is set or it has sent enough."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class Replay:
         variant = self.result.variants.setdefault(answer.route or "unknown", PredictorAnswers())
         variant.answers += 1
         variant.wrong += wrong
-        await self._tell(answer, wrong)
+        await self._send_feedback(answer, wrong)
 
     def _is_wrong(self, answer: Answer, truth: Any) -> bool:
         first = next(iter(answer.answers.values()), np.empty(0))
@@ -211,7 +211,7 @@ class Replay:
             self.result.note(error.message)
             return True
 
-    async def _tell(self, answer: Answer, wrong: bool) -> None:
+    async def _send_feedback(self, answer: Answer, wrong: bool) -> None:
         # A reward and not the truth: a server that gets the truth judges by its own recipe.
         try:
             status = await self._endpoint.feedback(answer, reward=0.0 if wrong else 1.0)
@@ -247,7 +247,7 @@ class ReplayThread:
 
     @property
     def result(self) -> Replayed:
-        """What it did so far."""
+        """Its result so far."""
         return self._replay.result
 
     def _run(self) -> None:

@@ -50,7 +50,7 @@ def replay_traffic(parameters: ReplayParameters, load_traffic: TrafficLoader) ->
         seconds=parameters.seconds,
     )
     stop = threading.Event()
-    with stopped_by_sigterm(stop), _told(replay):
+    with stopped_by_sigterm(stop), _reported(replay):
         asyncio.run(replay.run(stop))
     result = replay.result
     progress.report(
@@ -64,11 +64,11 @@ def replay_traffic(parameters: ReplayParameters, load_traffic: TrafficLoader) ->
 
 
 @contextmanager
-def _told(replay: Replay) -> Iterator[None]:
+def _reported(replay: Replay) -> Iterator[None]:
     """Report progress every 5 s while a replay runs."""
     done = threading.Event()
 
-    def tell() -> None:
+    def report() -> None:
         while not done.wait(5.0):
             result = replay.result
             progress.report(
@@ -78,7 +78,7 @@ def _told(replay: Replay) -> Iterator[None]:
                 failed=result.failed,
             )
 
-    thread = threading.Thread(target=tell, name="replay-progress", daemon=True)
+    thread = threading.Thread(target=report, name="replay-progress", daemon=True)
     thread.start()
     try:
         yield

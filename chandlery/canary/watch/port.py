@@ -15,7 +15,7 @@ SHIFT_SECONDS = 60.0  # a weight that is not in force after this long never will
 
 
 class Side(Protocol):
-    """What the loop needs of the world; every method may be called again after a crash."""
+    """The port of the watcher to the world; every method may be called again after a crash."""
 
     def weights(self) -> dict[str, int] | None:
         """Return percent of traffic by predictor, stable first; None when there is no such deployment."""
@@ -30,7 +30,7 @@ class Side(Protocol):
         ...
 
     def remove(self, predictor: str) -> None:
-        """Take a predictor out; its traffic goes to the other. One that is gone is no error."""
+        """Take a predictor out; its traffic goes to the other. One that is gone is not an error."""
         ...
 
     def counters(self, predictor: str) -> Counts:
@@ -121,7 +121,7 @@ def health_of(document: Document, name: str, predictor: str) -> tuple[Health, st
     """Return how a predictor is by the status of its SeldonDeployment.
 
     A failure counts as this predictor's when the description names it, or names no predictor at all: one that
-    cannot be told apart is the newcomer's.
+    cannot be attributed is the newcomer's.
     """
     status = document.get("status") or {}
     description = " ".join(str(status.get("description", "")).split())

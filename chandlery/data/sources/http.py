@@ -37,7 +37,7 @@ class HttpSource:
     def entries(self) -> Iterator[SourceFile]:
         """Yield the file; see `Source.entries`."""
         with _answer("HEAD", self.name, {}) as head:
-            if head.status_code in (403, 405, 501):  # no HEAD here: the GET will tell
+            if head.status_code in (403, 405, 501):  # this server has no HEAD: the GET shows it
                 yield SourceFile(self._file, -1, "", partial(self._read, ""))
                 return
             _check(self.name, head)

@@ -65,7 +65,7 @@ def _file(path: str, name: str, look: Callable[[], os.stat_result]) -> SourceFil
         status = look()
     except OSError as error:
         raise UserError(
-            f"source {path}: {error.strerror}", "a dangling link? remove it, or mend what it points to"
+            f"source {path}: {error.strerror}", "a dangling link? remove it, or correct its target"
         ) from error
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"source {path}: not a regular file", "remove pipes, sockets and devices")

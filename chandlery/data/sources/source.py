@@ -1,4 +1,4 @@
-"""What every source gives: its files in one order, each opened as a stream of chunks."""
+"""The interface of a source: its files in one order, each opened as a stream of chunks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SourceFile:
 
     Attributes:
         path: name relative to the source, elements separated by `/`.
-        size: bytes; -1 when the source does not say.
+        size: bytes; -1 when the source does not give it.
         version: changes whenever the content does (an ETag, a generation); empty when the source has none.
         read: opens the file; yields its content in chunks of at most `CHUNK` bytes, and raises when it is not,
             or no longer, the version that was listed.
@@ -42,7 +42,7 @@ class Source(Protocol):
         """Reading everything once more costs little, so that content is compared before anything is uploaded."""
 
     def entries(self) -> Iterator[SourceFile]:
-        """Yield the files in byte order of their paths, listing anew at each call.
+        """Yield the files in byte order of their paths, listed again at each call.
 
         Raises:
             NotFoundError: there is no such file, folder, bucket or prefix.

@@ -38,7 +38,7 @@ UNRESPONSIVE_PROBES = 6
 FIRST_BACKOFF_SECONDS = 0.2
 LONGEST_BACKOFF_SECONDS = 30.0
 CRASHES_OF_A_LOOP = 3
-WELL_SECONDS = 10.0  # a server that ran this long after it was ready is no crash loop
+WELL_SECONDS = 10.0  # a server that ran this long after it was ready is not in a crash loop
 
 # Requests that entered a connection just before the routes changed reach the server within this.
 ROUTE_GRACE_SECONDS = 0.3

@@ -20,7 +20,7 @@ from chandlery.resources.counters import FEEDBACK, REQUESTS
 
 @dataclass
 class Totals:
-    """What one predictor did since its deployment was made.
+    """Counters of one predictor since its deployment was made.
 
     Attributes:
         gateway: requests by status and latency, as the gateway saw them.
@@ -49,7 +49,7 @@ class Counters:
         self._load()
 
     def follow(self, uids: Mapping[str, str]) -> None:
-        """Keep deployments `uids` (uid by `namespace/name`) and forget others; one made anew starts at zero."""
+        """Keep deployments `uids` (uid by `namespace/name`) and forget others; a deployment made again starts at zero."""
         for key in list(self._totals):
             if uids.get(key) != self._uids.get(key):
                 del self._totals[key]
@@ -75,7 +75,7 @@ class Counters:
                 continue
             before = self._gateway_seen.get(cluster, ClusterCounts())
             if _smaller(now.codes, before.codes) or _smaller(now.buckets, before.buckets):
-                before = ClusterCounts()  # the cluster was made anew
+                before = ClusterCounts()  # the cluster was made again
             if now != before:
                 total = self._totals[key].setdefault(predictor, Totals()).gateway
                 _add(total.codes, now.codes, before.codes)
@@ -83,7 +83,7 @@ class Counters:
                 total.milliseconds += now.milliseconds - before.milliseconds
                 self._changed = True
             self._gateway_seen[cluster] = now
-        # One that the gateway has let go would start at zero if it came back.
+        # A cluster that the gateway has dropped would start at zero if it came back.
         self._gateway_seen = {name: counts for name, counts in self._gateway_seen.items() if name in found}
 
     def add_feedback(self, process: str, key: str, predictor: str, found: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""What a SeldonDeployment document asks this controller to run."""
+"""The desired state: what a SeldonDeployment document asks this controller to run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Predictor:
         container: name of its one container, the graph's node.
         environment: variables of a server, as Seldon's operator gives them.
         progress_seconds: how long a server may take to become ready.
-        digest: equal digests need no restart; traffic and replicas are no part of it.
+        digest: equal digests need no restart; it does not cover traffic and replicas.
     """
 
     name: str

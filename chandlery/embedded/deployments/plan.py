@@ -1,4 +1,4 @@
-"""What should be routed and what should run, worked out from what is asked for and what is there. Pure functions."""
+"""Plan: which routes and which servers there should be, from the documents and the running servers. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chandlery.embedded.gateway.table import Backend, Routes
 
 
 def complete(predictor: Predictor, servers: Iterable[Server]) -> bool:
-    """Tell whether every replica of the predictor's newest form is ready; one that is being stopped is not."""
+    """Return whether every replica of the predictor's newest form is ready; one that is being stopped is not."""
     ready = {
         s.record.index for s in servers if _answers(s, predictor.name) and s.record.digest == predictor.digest
     }
@@ -18,7 +18,7 @@ def complete(predictor: Predictor, servers: Iterable[Server]) -> bool:
 
 
 def routes(wanted: Desired, before: Routes | None, servers: list[Server]) -> Routes | None:
-    """Return the routes that a deployment should have now; None while nobody can answer.
+    """Return the routes that a deployment should have now; None while no server can answer.
 
     A predictor gets traffic when all its servers are ready, and keeps it when they die later: the gateway's 503 are
     then its own. Until all predictors of a new document can answer, the split of the document before stays in force.
@@ -48,7 +48,7 @@ def routes(wanted: Desired, before: Routes | None, servers: list[Server]) -> Rou
 
 
 def keeps(record: Record, wanted: Desired | None, target: Routes | None, servers: list[Server]) -> bool:
-    """Tell whether a server should run: it is asked for, or it answers until its successor does."""
+    """Return whether a server should run: it is asked for, or it answers until its successor does."""
     predictors = {p.name: p for p in wanted.predictors} if wanted else {}
     predictor = predictors.get(record.predictor)
     if predictor and record.digest == predictor.digest:

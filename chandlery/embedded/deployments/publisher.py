@@ -58,7 +58,7 @@ class Publisher:
                 self._leaving.append((time.monotonic() + _LINGER_SECONDS, before))
             self._write_clusters(2 * target.version, target)
             if not await self._wait(2 * target.version, 0) and await self._versions() != _AWAY:
-                return  # slow, on a full disk say: routes to clusters that are not there would answer 503
+                return  # slow, such as on a full disk: routes to clusters that are not there would answer 503
         write_table(self._place.table, target)
         write_routes(self._place, target)
         self.table = target
@@ -80,10 +80,10 @@ class Publisher:
         self._asked = time.monotonic()
         _, routes = await self._versions()
         if routes != self.table.version and self.in_force:
-            # It was started anew, on files that are as new as the table.
+            # It was started again, on files that are as new as the table.
             self.in_force = False
         elif routes > self.table.version or (0 < routes < self.table.version):
-            # The files are not what the table says: this process died between writing the one and the other.
+            # The files differ from the table: this process died between writing the one and the other.
             newer = max(routes, self.table.version) + 1
             self.table = replace(self.table, version=newer)
             self._write_clusters(2 * newer, self.table)

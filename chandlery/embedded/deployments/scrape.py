@@ -21,7 +21,7 @@ FRESH_SECONDS = 0.2
 
 
 class Scraper:
-    """Reads the sources once a second, and when somebody asks.
+    """Reads the sources once a second, and on each request.
 
     Args:
         place: files of the gateway.

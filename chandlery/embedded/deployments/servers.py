@@ -116,13 +116,13 @@ class Server:
     child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def running(self) -> bool:
-        """Tell whether its process is there."""
+        """Return whether its process is there."""
         if self.child is not None:
             return self.child.poll() is None
         return processes.is_running(self.record.process)
 
     def last_lines(self) -> list[str]:
-        """Return the end of what its last process said."""
+        """Return the end of its last process's log."""
         try:
             with open(self.record.log, "rb") as log:
                 log.seek(max(self.record.log_offset, os.fstat(log.fileno()).st_size - 8192))
@@ -243,7 +243,7 @@ class Servers:
 
 
 def stop_servers(home: Path, deadline: float = 20.0) -> int:
-    """Stop every server of a home folder, whoever started it; for a supervisor after its controller is gone.
+    """Stop every server of a home folder, whichever controller started it; for a supervisor whose controller is gone.
 
     Args:
         home: the home folder.

@@ -1,4 +1,4 @@
-"""The reconcile loop: compares what the store says with what runs, and makes one small step towards it."""
+"""The reconcile loop: compares the documents in the store with the running trials, and makes one small step towards the documents."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def run(stop: threading.Event) -> None:
     folder = addresses.home() / "experiments"
     with _alone(folder, stop):
         controller = Controller(store, folder)
-        told = False
+        reported = False
         try:
             while not stop.is_set():
                 problem = _step(controller, folder)
-                if problem and not told:
+                if problem and not reported:
                     print(f"waiting for room on the disk: {problem}", file=sys.stderr, flush=True)
-                told = bool(problem)
+                reported = bool(problem)
                 if problem:
                     stop.wait(_FULL_SECONDS)
                 else:
@@ -93,7 +93,7 @@ class Controller:
         owned: dict[str, list[Document]] = {}
         for trial in self._trials.documents():
             if not _owner_uid(trial):
-                continue  # not one of ours
+                continue  # not a Trial of this controller
             owned.setdefault(_owner_uid(trial), []).append(trial)
         alive = {experiment["metadata"]["uid"] for experiment in self._experiments.documents()}
         for uid, trials in owned.items():
@@ -108,7 +108,7 @@ class Controller:
             except (ConflictError, NotFoundError):
                 continue  # it changed under our hands; the next step sees it as it is
             except PlatformError:
-                raise  # the disk is full, say: nothing that an Experiment could be blamed for
+                raise  # such as a full disk: not the fault of an Experiment
             except Exception as error:  # one bad Experiment must not stop the others
                 if isinstance(error, OSError) and error.errno in wrapper.FULL:
                     raise _no_room(self._folder) from error
@@ -153,7 +153,7 @@ class Controller:
             if not _is_over(after):
                 status.set_condition(after, "Running", "ExperimentRunning", "Experiment is running")
         if _is_over(after):
-            # First the trials, then the verdict: who sees the verdict sees trials that have all ended.
+            # First the trials, then the verdict: a reader that sees the verdict sees trials that have all ended.
             trials = [self._kill(trial) for trial in trials]
             status.summarise(after, experiment["spec"].get("objective") or {}, trials)
         if after != experiment.get("status"):
@@ -285,9 +285,7 @@ class Controller:
         elif running:
             status.set_condition(after, "Running", "TrialRunning", "Trial is running")
         elif process.attempts >= MAX_ATTEMPTS:
-            how = (
-                f"its process was killed {process.attempts} times; if by nobody, the machine's memory ran out"
-            )
+            how = f"its process was killed {process.attempts} times; if no person killed it, the machine's memory ran out"
             _conclude(after, "Failed", "TrialFailed", how)
         elif not wrapper.has_room(str(self._folder)):
             raise _no_room(self._folder)  # it would not be the trial's fault that it fails

@@ -1,4 +1,4 @@
-"""A trial's process as seen from the controller, whoever started it: everything that counts is in the trial's folder."""
+"""A trial's process as seen from the controller, whichever controller started it: its whole state is in the trial's folder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Ended:
 
     Attributes:
         code: exit code; minus the signal's number when a signal ended it.
-        reason: what to add; empty when the exit code says it all.
+        reason: what to add; empty when the exit code is enough.
     """
 
     code: int
@@ -95,18 +95,18 @@ class TrialProcess:
             ],
             env={**os.environ, "PYTHONUNBUFFERED": "1", **command.environment},
             stdin=subprocess.DEVNULL,
-            # Nothing is written to it: its end of file tells at once that the wrapper has ended.
+            # Nothing is written to it: its end of file shows at once that the wrapper has ended.
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
 
     def is_running(self) -> bool:
-        """Tell whether it runs, started by this controller or by an earlier one."""
+        """Return whether it runs, started by this controller or by an earlier one."""
         return self._child_runs() or is_locked(self.folder / "lock")
 
     def end_sign(self) -> IO[bytes] | None:
-        """Return what is readable from its end until `is_running` has told of it.
+        """Return a file that becomes readable when it ends, until `is_running` has returned False.
 
         None when it was not started by this controller.
         """
@@ -133,7 +133,7 @@ class TrialProcess:
         return whole.decode("utf-8", "replace").splitlines()
 
     def last_words(self) -> str:
-        """Return the last two lines of its log that say something, shortened: our errors are two lines."""
+        """Return the last two lines of its log that are not empty, shortened: an error of Chandlery has two lines."""
         try:
             lines = (self.folder / "trial.log").read_bytes()[-4096:].decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
@@ -166,7 +166,7 @@ class TrialProcess:
 
     def _group(self) -> int:
         # The wrapper leads its own process group, so its pid names the group. The lock that is held proves that a
-        # member of the group lives, so the number cannot have been given to anybody else.
+        # member of the group lives, so the number cannot belong to another program.
         if self._child is not None and self._child_runs():
             return self._child.pid
         return int(_read(self.folder / "process.json").get("pid", 0))

@@ -29,7 +29,7 @@ Assignments = dict[str, str]
 
 @dataclass(frozen=True)
 class _Range:
-    """What a setting may be."""
+    """Allowed values of a setting."""
 
     words: str
     least: float
@@ -87,7 +87,7 @@ class Suggester(Protocol):
 
 
 def needs_results(document: Mapping[str, Any]) -> bool:
-    """Tell whether what the next trial does depends on the results of earlier ones."""
+    """Return whether what the next trial does depends on the results of earlier ones."""
     spec = document["spec"]
     return spec["algorithm"]["algorithmName"] in _LEARNING or bool(spec.get("earlyStopping"))
 

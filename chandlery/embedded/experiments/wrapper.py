@@ -29,7 +29,7 @@ _ROOM_SECONDS = 0.2  # between looks whether there is room again
 
 
 def has_room(folder: str) -> bool:
-    """Tell whether the disk of a folder takes the little that a trial writes down; what else is wrong, writing will tell."""
+    """Return whether the disk of a folder has room for a trial's few bytes; any other problem shows when they are written."""
     probe = os.path.join(folder, f".room.{os.getpid()}")
     try:
         with open(probe, "wb", buffering=0) as out:
@@ -76,9 +76,9 @@ def main(folder: str, work: str, deadline_seconds: float, words: list[str]) -> i
     deadline = time.monotonic() + deadline_seconds if deadline_seconds else None
     code, late = _wait(child, ended, wake, deadline)
     if ended:
-        # Whoever ends a trial knows why; nothing is written, so a trial ended by a shutdown runs again.
+        # The caller that ends a trial knows why. Nothing is written here, so a trial ended by a shutdown runs again.
         return ENDED_FROM_OUTSIDE
-    # One killed from outside (by hand, or for want of memory), or that failed when it could not write, has told nothing
+    # One killed from outside (by hand, or for want of memory), or that failed when it could not write, says nothing
     # about its parameters: it runs again.
     killed = not late and (code == -signal.SIGKILL or (code != 0 and not has_room(folder)))
     while not killed:
@@ -92,7 +92,7 @@ def main(folder: str, work: str, deadline_seconds: float, words: list[str]) -> i
         if ended:
             return ENDED_FROM_OUTSIDE
     if os.getpgrp() == os.getpid():
-        # What the trial started and left behind goes with it.
+        # Processes that the trial started and left behind end with it.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.killpg(0, signal.SIGTERM)
     return KILLED_FROM_OUTSIDE if killed else 0

@@ -1,7 +1,7 @@
 """`python -m chandlery.embedded.gateway`: become the gateway of a home folder.
 
 With Envoy this process turns into it (same process id, same group, so that it dies with its parents); without, it
-runs the small proxy. It keeps its port over restarts, and says where it is in `<home>/gateway/address.json`.
+runs the small proxy. It keeps its port over restarts, and writes its address to `<home>/gateway/address.json`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KINDS = ("envoy", "aiohttp")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the gateway until it is told to stop; return the exit code."""
+    """Run the gateway until SIGTERM; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m chandlery.embedded.gateway")
     parser.add_argument("--port", type=int, default=0, help="port; 0: that of the last time, or a free one")
     options = parser.parse_args(arguments)

@@ -26,7 +26,7 @@ from chandlery.errors import PlatformError
 from chandlery.processes.ports import HOST
 from chandlery.resources.headers import ROUTE
 
-MAX_REQUEST_BYTES = 16 << 20  # above the inference server's own limit, whose refusal says more
+MAX_REQUEST_BYTES = 16 << 20  # above the inference server's own limit, whose refusal has a better message
 TIMEOUT_SECONDS = 60
 NO_ROUTE = "no deployment serves this path: /seldon/<namespace>/<deployment>/..."
 METRICS_CLUSTER = "chandlery-metrics"

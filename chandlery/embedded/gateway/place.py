@@ -1,4 +1,4 @@
-"""Where the gateway keeps its files and what it says of itself."""
+"""The files of the gateway, and the address that the running gateway writes down."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Place:
 
     @property
     def address(self) -> Path:
-        """What the running gateway says of itself."""
+        """Address of the running gateway."""
         return self.root / "address.json"
 
     @property
@@ -76,7 +76,7 @@ class Address:
 
 
 def read_address(place: Place) -> Address | None:
-    """Return what the gateway that ran last said of itself; None when none ever did."""
+    """Return the address of the gateway that ran last; None when there was none."""
     try:
         text = place.address.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -85,5 +85,5 @@ def read_address(place: Place) -> Address | None:
 
 
 def write_address(place: Place, address: Address) -> None:
-    """Say where the gateway is, for the controller, the supervisor and the next start."""
+    """Write the gateway's address, for the controller, the supervisor and the next start."""
     write_json(place.address, asdict(address))

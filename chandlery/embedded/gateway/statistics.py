@@ -1,4 +1,4 @@
-"""What a gateway counted, and which table it applies, read from its administration port. Both kinds answer alike."""
+"""Counters of a gateway, and the table that it applies, read from its administration port. Both kinds answer alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chandlery.processes.ports import HOST
 if TYPE_CHECKING:
     import aiohttp
 
-# Weighted clusters alone (four parts): what was sent to a predictor by name is no evidence.
+# Weighted clusters alone (four parts): a request that names its predictor is not evidence.
 _COUNTS = r"^cluster\.[^./]+/[^./]+/[^./]+/[^./]+\.upstream_rq_([1-5][0-9][0-9]|time)$"
 _VERSIONS = "version_text"
 

@@ -1,4 +1,4 @@
-"""Who answers which deployment: the one table that either gateway serves, in a file that is replaced atomically.
+"""The table of routes, from deployments to servers. Either gateway serves it, from a file that is replaced atomically.
 
 The deployment controller writes it; it is also the controller's memory of what is in force.
 """
@@ -42,7 +42,7 @@ class Routes:
 
     @property
     def answering(self) -> tuple[Backend, ...]:
-        """Those that share the traffic, stable first."""
+        """Predictors that share the traffic, stable first."""
         return tuple(backend for backend in self.backends if not backend.shadow)
 
     @property
@@ -57,7 +57,7 @@ class Table:
 
     Attributes:
         version: number of the table.
-        metrics: `host:port` that answers `/seldon/<namespace>/<deployment>/metrics`; empty while nobody does.
+        metrics: `host:port` that answers `/seldon/<namespace>/<deployment>/metrics`; empty while there is none.
         deployments: routes by deployment, in the order of namespace and name.
     """
 

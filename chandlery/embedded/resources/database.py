@@ -83,7 +83,7 @@ class Database:
                 yield self._connection
                 self._connection.execute("COMMIT")
             finally:
-                # Not only after an exception of ours: a full disk may already have ended the transaction.
+                # Not only after an exception raised here: a full disk may already have ended the transaction.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 

@@ -2,7 +2,7 @@
 
 The rules of Kubernetes for resources whose lists are atomic (what a CRD's lists are unless its schema says otherwise): maps merge key
 by key, everything else is one leaf. `metadata.finalizers` is a set. An owner's fields are the leaves of what it
-applied last and, in a kind without a schema, the maps that they lie in; a field that it no longer applies and that nobody else
+applied last and, in a kind without a schema, the maps that they lie in; a field that it no longer applies and that no other owner
 owns goes away; changing the value of a field that another owns is a conflict unless forced, which takes the field over.
 
 A path is a tuple of FieldsV1 elements, `f:<key>` or, in a set, `v:<json>`.

@@ -243,7 +243,7 @@ def _check_current(live: Document | None, metadata: Document, kind: Kind, name: 
         wanted = metadata.get(key)
         if wanted and (live is None or live["metadata"][key] != wanted):
             raise ConflictError(
-                f"{kind.kind} {name}: {key} {wanted} is no longer current: it was changed by somebody else",
+                f"{kind.kind} {name}: {key} {wanted} is no longer current: another writer changed it",
                 "read it again and repeat the change on what is there now",
             )
 

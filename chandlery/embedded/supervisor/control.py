@@ -121,7 +121,7 @@ def down(root: Path, *, deadline: float = STOP_DEADLINE) -> bool:
 
 
 def running(root: Path) -> bool:
-    """Tell whether the supervisor of a home folder runs."""
+    """Return whether the supervisor of a home folder runs."""
     return processes.is_running(processes.load(folder(root) / "supervisor.pid"))
 
 

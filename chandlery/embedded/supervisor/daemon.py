@@ -1,4 +1,4 @@
-"""The supervisor process: keeps each service as it should be until told to stop.
+"""The supervisor process: keeps each wanted service running until SIGTERM.
 
 Killed at any moment, it loses nothing: ports and process identities are on disk, the next one adopts the
 services that still run and starts those that do not.
@@ -27,14 +27,14 @@ from chandlery.processes import ProcessId
 from chandlery.processes.locks import claim
 from chandlery.processes.ports import free_port, is_open
 
-TICK = 0.25  # seconds between looks
+TICK = 0.25  # seconds between two turns
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0  # seconds before a service that died is started again
 STEADY = 60.0  # seconds of running after which a service's back-off starts afresh
 
 
 @dataclass
 class Running:
-    """What the supervisor knows of one service."""
+    """State of one service."""
 
     service: Service
     process: ProcessId | None = None
@@ -92,7 +92,7 @@ def supervise(root: Path, stop: threading.Event) -> None:
             write_json(state / "state.json", {name: _describe(entry) for name, entry in running.items()})
             trouble = ""
         except OSError as error:
-            # The disk is full, say. What runs goes on running, and a later turn may find room.
+            # Such as a full disk. Running services go on, and a later turn may find room.
             if trouble != str(error):
                 with contextlib.suppress(OSError):
                     print(f"cannot look after the services now: {error}", flush=True)

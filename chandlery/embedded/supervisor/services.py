@@ -20,7 +20,7 @@ class Service:
         name: service name, also of its log file.
         argv: command line.
         environment: variables on top of the supervisor's own.
-        ready: tells whether it answers; called often, must return within about a second.
+        ready: returns whether it answers; called often, so it returns within about a second.
         order: services stop in descending order, all of one order together.
         grace: seconds between SIGTERM and SIGKILL.
     """
@@ -96,7 +96,7 @@ def service_environment(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
 
 
 def http_ready(port: int, path: str) -> bool:
-    """Tell whether GET `path` answers 200 on a loopback port."""
+    """Return whether GET `path` answers 200 on a loopback port."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
     try:
         connection.request("GET", path)

@@ -28,7 +28,7 @@ def checkout_candidates(survey: Survey) -> Iterator[Candidate]:
             continue
         repo = str(folder.parent.relative_to(root))
         exists = commits is None or (repo, match["commit"]) in commits
-        reason = "not used for so long; it can be made again" if exists else "its commit is no more"
+        reason = "not used for so long; it can be made again" if exists else "its commit is gone"
         # The mark goes last, under its own lock: the folder is what makes the rest known.
         paths = (folder, description, marks.mark_of(folder))
         yield Candidate("checkout", f"{repo}@{folder.name}", reason, paths, leased=folder)

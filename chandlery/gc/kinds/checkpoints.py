@@ -9,7 +9,7 @@ from chandlery.gc.survey import Survey
 
 
 def checkpoint_candidates(survey: Survey) -> Iterator[Candidate]:
-    """Yield the checkpoints that nobody wrote for long; a training that ends removes its own."""
+    """Yield the checkpoints that were not written for long; a training that ends removes its own."""
     if survey.ours is None or survey.running:
         return
     folders = sorted((survey.ours / "checkpoints").glob("*/"))

@@ -15,13 +15,13 @@ _INCOMING = re.compile(r"\.(?P<package>\d+-[0-9a-f]{1,16})\.(?!use$).+")
 
 
 def model_candidates(survey: Survey) -> Iterator[Candidate]:
-    """Yield the downloaded packages that nothing serves and nobody used for long."""
+    """Yield the downloaded packages that nothing serves and that were not used for long."""
     root = cache_folder()
     if not root.is_dir():
         return
     served = survey.references.served()
     if served is None:
-        survey.left.append("downloaded models: the custom resources do not say which are served")
+        survey.left.append("downloaded models: the custom resources did not report which are served")
         return
     for folder in sorted(root.glob("*/*")):
         model = folder.parent.name

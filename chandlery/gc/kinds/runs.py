@@ -25,7 +25,7 @@ def run_candidates(survey: Survey) -> list[Candidate]:
         return []
     named = survey.references.runs()
     if named is None:
-        survey.left.append("runs: one of the systems does not say which run made what it holds")
+        survey.left.append("runs: a system did not report which run made its contents")
         return []
     records = all_runs(survey.home)
     kept = {record.run_id for record in records[: survey.policy.keep_runs]} | named

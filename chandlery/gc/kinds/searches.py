@@ -18,7 +18,7 @@ def trial_candidates(survey: Survey) -> Iterator[Candidate]:
     if not folders:
         return
     if survey.references.trials is None:
-        survey.left.append("files of trials: the custom resources do not say which trials there are")
+        survey.left.append("files of trials: the custom resources did not report which trials there are")
         return
     alive = {trial["metadata"]["uid"] for trial in survey.references.trials}
     for folder in folders:
@@ -28,7 +28,7 @@ def trial_candidates(survey: Survey) -> Iterator[Candidate]:
             yield Candidate(
                 "trial",
                 name,
-                "its Trial is no more",
+                "its Trial is gone",
                 (folder,),
                 may_go=partial(
                     lambda folder, uid: _uid(folder) == uid and not is_locked(folder / "lock"), folder, uid

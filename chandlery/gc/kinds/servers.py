@@ -1,4 +1,4 @@
-"""What deployments leave when they are no more: logs of their servers, and logs of their requests."""
+"""Logs of the servers and of the requests of deployments that are gone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from chandlery.gc.survey import Survey
 
 
 def server_candidates(survey: Survey) -> Iterator[Candidate]:
-    """Yield the logs of deployments that are no more and have no server left."""
+    """Yield the logs of deployments that are gone and have no server left."""
     roots = {"server logs": survey.home / "logs" / "servers", "requests": survey.home / "requests"}
     folders = [(kind, folder) for kind, root in roots.items() for folder in sorted(root.glob("*/*/"))]
     if not folders:
         return
     if survey.references.deployments is None:
-        survey.left.append("logs of deployments: the custom resources do not say which there are")
+        survey.left.append(
+            "logs of deployments: the custom resources did not report which deployments there are"
+        )
         return
     alive = {(d["metadata"]["namespace"], d["metadata"]["name"]) for d in survey.references.deployments}
     for path in (survey.home / "deployments" / "servers").glob("*.json"):
@@ -26,4 +28,4 @@ def server_candidates(survey: Survey) -> Iterator[Candidate]:
     for kind, folder in folders:
         owner = (folder.parent.name, folder.name)
         if owner not in alive and survey.policy.long_idle(newest(folder)):
-            yield Candidate(kind, "/".join(owner), "its deployment is no more", (folder,))
+            yield Candidate(kind, "/".join(owner), "its deployment is gone", (folder,))

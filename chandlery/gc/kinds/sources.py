@@ -1,4 +1,4 @@
-"""What was read of the sources of datasets. Without it the next commit of a source reads all of it again, no more."""
+"""Memory of the sources of datasets. Without it the next commit of a source reads all of it again."""
 
 from __future__ import annotations
 

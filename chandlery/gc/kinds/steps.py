@@ -63,7 +63,7 @@ def _outputs(survey: Survey, named: list[str], gone: set[Path]) -> Iterator[Cand
         return
     mentions = survey.references.mentions()
     if mentions is None:
-        survey.left.append("step outputs: the custom resources do not say which of them they use")
+        survey.left.append("step outputs: the custom resources did not report which of them they use")
         return
     kept = {
         name
@@ -85,7 +85,7 @@ def _of_runs(survey: Survey, gone: set[Path]) -> Iterator[str]:
 
 
 def _read(path: Path) -> tuple[float, Any]:
-    """Return when an entry was last used, and what it holds; reading it here is no use of it."""
+    """Return when an entry was last used, and what it holds; reading it here does not count as a use."""
     status = path.stat()
     document = read_json(path)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

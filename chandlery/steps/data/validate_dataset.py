@@ -25,7 +25,7 @@ def validate_dataset(dataset: Any, recipe: str, minimum_rows: int, report: Any) 
 
     Raises:
         RecipeError: the recipe cannot be loaded, or its `load` raised.
-        ValidationFailedError: the dataset does not fit; the report says what and where.
+        ValidationFailedError: the dataset does not fit; the report lists every failure.
     """
     from chandlery.data.quality import check
     from chandlery.data.quality_report import failed_report, quality_report

@@ -39,7 +39,7 @@ def register_model(
 
     Raises:
         UserError: `metrics` is not the file that `evaluate_model` writes.
-        ModelLoadError: `model` is no model package.
+        ModelLoadError: `model` is not a model package.
         RegistryError: MLflow cannot be reached, or refuses.
     """
     figures = _figures(Path(metrics.path))

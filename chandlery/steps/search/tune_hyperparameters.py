@@ -74,9 +74,7 @@ def dry_run(arguments: Mapping[str, Any]) -> str:
 def _source(dataset: Artifact) -> Provenance:
     source = provenance.read(dataset.metadata)
     if not (source.data_repo and source.data_commit):
-        raise UserError(
-            "the dataset does not say of which repo and commit it is", "take it from checkout_dataset"
-        )
+        raise UserError("the dataset does not name its repo and commit", "take it from checkout_dataset")
     folder = str(dataset.metadata.get("chandlery.path", "/"))
     if folder.strip("/"):
         raise UserError(

@@ -51,7 +51,7 @@ def compare_models(
 ) -> Compared:
     """Compare a new model with the champion on the test split of the same data.
 
-    The challenger's recipe loads the rows and says what is true; each model featurizes, and its outputs are read,
+    The challenger's recipe loads the rows and defines the truth; each model featurizes, and its outputs are read,
     by its own recipe.
 
     Args:
@@ -111,7 +111,7 @@ def compare_models(
 
 @dataclass(frozen=True)
 class _Page:
-    """What the report says whatever the decision."""
+    """The parts of the report that do not depend on the decision."""
 
     model_name: str
     rows: int

@@ -45,7 +45,7 @@ def evaluate_model(
         confidence: two-sided level of the intervals, between 0 and 1.
         seed: seed of the resampling.
         metrics: where the figures go.
-        classification: where confusion matrix and ROC curve go; says so in its file for a regression.
+        classification: where confusion matrix and ROC curve go; a note in its file for a regression.
         report: where the HTML page goes.
 
     Returns:

@@ -246,11 +246,11 @@ class ChannelToStore(grpc.Channel):  # type: ignore[misc]
         return _Method(self._store, method, streams=True, takes_stream=True)
 
     def subscribe(self, callback: Callable[[Any], None], try_to_connect: bool | None = False) -> None:
-        """Tell `callback` that the channel is ready; it always is."""
+        """Call `callback` with READY: the channel always is."""
         callback(grpc.ChannelConnectivity.READY)
 
     def unsubscribe(self, callback: Callable[[Any], None]) -> None:
-        """Do nothing: there is never a change to tell."""
+        """Do nothing: the state of the channel never changes."""
 
     def close(self) -> None:
         """Release the store."""
@@ -269,7 +269,7 @@ def _new_call(store: Store, timeout: float | None, metadata: Any) -> Call:
 
 
 def _requests(requests: Iterable[Any]) -> Iterator[Any]:
-    # What the caller's iterator raises is the caller's: grpc reports it in these words and sends nothing more.
+    # An exception of the caller's iterator: grpc reports it in these words and sends nothing more.
     iterator = iter(requests)
     while True:
         try:

@@ -51,7 +51,7 @@ def start(store: Path, address: str) -> tuple[grpc.Server, str]:
         port = server.add_insecure_port(address.replace("unix://", "unix:", 1))
     except RuntimeError as error:
         raise PlatformError(
-            f"cannot listen on {address}: {error}", "choose another address, or stop who uses it"
+            f"cannot listen on {address}: {error}", "choose another address, or stop the program that uses it"
         ) from error
     server.start()
     host, _, _ = address.rpartition(":")

@@ -67,7 +67,7 @@ def finish_commit(call: Call, request: Any) -> Any:
 
 
 def _settle_contents(call: Call, message: Any) -> None:
-    # Reading and cutting large files anew may take long; done here it keeps nobody from writing.
+    # Reading and chunking large files again may take long; here it does not block writers.
     with call.store.database.reading() as db:
         commit = references.commit(db, message)
         unsettled = db.execute(
@@ -96,7 +96,7 @@ def clear_commit(call: Call, request: Any) -> Any:
 
 @rpc("/pfs_v2.API/InspectCommit", pfs.InspectCommitRequest)
 def inspect_commit(call: Call, request: Any) -> Any:
-    """Describe a commit, once it is as far as `wait` says."""
+    """Describe a commit, once it has reached the state that `wait` names."""
     with call.store.database.connection() as db:
         found = references.commit(db, request.commit)
         found = _wait(call, db, found, State(request.wait or State.STARTED))
@@ -318,7 +318,7 @@ def _with_provenance(db: Connection, id_: str) -> list[Commit]:
 
 
 class _GoneError(ServiceError):
-    """A commit was deleted while somebody waited for it."""
+    """A commit was deleted while a call waited for it."""
 
     def __init__(self, name: str) -> None:
         super().__init__(StatusCode.NOT_FOUND, f"commit {name} not found")

@@ -50,7 +50,7 @@ def renew_file_set(call: Call, request: Any) -> Any:
             f"ttl ({request.ttl_seconds}) must be at least {_MIN_SECONDS} and at most {_MAX_SECONDS} seconds"
         )
     with call.store.work() as work:
-        # pachd tells an id that it does not know from what is none, here alone.
+        # Here alone pachd distinguishes an id that it does not know from a text that is not an id.
         known_form = len(request.file_set_id) == len(uuid.uuid4().hex)
         _require(work.db, request.file_set_id, not_found if known_form else unknown)
         work.db.execute(

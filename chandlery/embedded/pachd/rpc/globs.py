@@ -18,7 +18,7 @@ def literal_prefix(pattern: str) -> str:
 
 
 def is_literal(pattern: str) -> bool:
-    """Tell whether a pattern matches only itself."""
+    """Return whether a pattern matches only itself."""
     return _SPECIAL.search(pattern) is None
 
 

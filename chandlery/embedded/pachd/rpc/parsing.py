@@ -1,6 +1,6 @@
 """Messages off the wire: well-formed and of the types that their fields have, or refused.
 
-The SDK's classes take what they are given: a number where a message belongs stays a number, and breaks whoever reads it.
+The SDK's classes take what they are given: a number where a message belongs stays a number, and breaks the code that reads it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def parse(kind: Any, data: bytes) -> Any:
     """Return a message of one of the SDK's classes.
 
     Raises:
-        ServiceError: INVALID_ARGUMENT when the bytes are no such message.
+        ServiceError: INVALID_ARGUMENT when the bytes are not such a message.
     """
     try:
         for _ in fields(memoryview(data)):

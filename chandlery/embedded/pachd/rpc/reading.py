@@ -20,7 +20,7 @@ from chandlery.protobuf import field
 
 
 class Snapshot:
-    """What one commit shows, while a read transaction is open.
+    """The files of one commit, while a read transaction is open.
 
     Args:
         store: the store.
@@ -174,7 +174,7 @@ def _matches(matcher: re.Pattern[str], path: str) -> bool:
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """Return what tells whether a pattern matches a path itself (`/f`, `/d/`)."""
+    """Return a function that returns whether a pattern matches a path itself (`/f`, `/d/`)."""
     cleaned = paths.clean(pattern)
     compiled = globs.compile_glob(cleaned)
     return lambda path: path == cleaned == "/" or _matches(compiled, path)

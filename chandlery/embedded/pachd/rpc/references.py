@@ -1,4 +1,4 @@
-"""From what a request says to the row that it means."""
+"""Pickers of a request, resolved to rows of the store."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def delete_repo_in(work: graph.Work, request: Any) -> bool:
     joined=lambda _: pfs.DeleteRepoResponse(deleted=False),
 )
 def delete_repo(call: Call, request: Any) -> Any:
-    """Delete a repo; a missing one is no error, as in pachd."""
+    """Delete a repo; a missing one is not an error, as in pachd."""
     with call.store.work() as work:
         deleted = delete_repo_in(work, request)
     call.store.collect()
@@ -161,7 +161,7 @@ def delete_repos(call: Call, request: Any) -> Any:
         victims = [repo for repo in tables.repos(work.db) if request.all or repo.project in projects]
         keys = {repo.pk for repo in victims}
         for repo in victims:
-            # Those that go together may depend on each other; others may not.
+            # Repos that are deleted together may depend on each other; others may not.
             for branch in tables.branches(work.db, "repo = ?", repo.pk):
                 outside = [
                     each for each in tables.branch_dependants(work.db, branch) if each.repo not in keys

@@ -26,7 +26,7 @@ _GATHERED = 1000  # entries inserted together
 
 
 class Kind(IntEnum):
-    """What a change does with the file, or directory, at its path."""
+    """Effect of a change on the file, or directory, at its path."""
 
     REPLACE = 1
     APPEND = 2
@@ -207,7 +207,8 @@ def apply(db: Connection, commit: Commit, changes: Iterable[Change]) -> None:
 
 
 _INSERT = "INSERT OR REPLACE INTO entry (layer, path, size, chunks, whole) VALUES (?, ?, ?, ?, ?)"
-# On nothing below, what a file is appended to can only be in this layer. What is put together is cut anew at the end.
+# With no layer below, the earlier part of an appended file is in this layer. The file is chunked again when the
+# commit is finished.
 _APPEND = """INSERT INTO entry (layer, path, size, chunks, whole) VALUES (?, ?, ?, ?, ?)
   ON CONFLICT (layer, path) DO UPDATE SET size = size + excluded.size,
     chunks = CAST(coalesce(chunks, x'') || excluded.chunks AS BLOB), whole = (size = 0 AND excluded.whole)"""

@@ -55,7 +55,7 @@ def record(digest: bytes, length: int) -> bytes:
 
 
 def is_whole(chunks: bytes) -> bool:
-    """Tell whether a list of chunks is cut as a file written in one go would be."""
+    """Return whether a list of chunks is cut as a file written in one go would be."""
     if len(chunks) <= RECORD_BYTES:
         return not chunks or 0 < int.from_bytes(chunks[32:], "little") <= CHUNK_BYTES
     lengths = [length for _, length in records(chunks)]
@@ -94,7 +94,7 @@ class ChunkStore:
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
-        """Try to be the only user of the chunks; gives False at once when somebody uses them."""
+        """Be the only user of the chunks; gives False at once when another call uses them."""
         with claimed(self._lock_file) as free:
             yield free
 
@@ -160,7 +160,7 @@ class ChunkStore:
         return digest_of(b"".join(digest_of(piece) for piece in pieces))
 
     def settle(self, connection: sqlite3.Connection, chunks: bytes) -> tuple[bytes, list[Small]]:
-        """Cut a file anew every 8 MiB, keeping the leading chunks that are cut so already.
+        """Chunk a file again, every 8 MiB, and keep the leading chunks that have this length already.
 
         Returns:
             The new list of chunks, and the small chunks to insert.
@@ -315,7 +315,7 @@ class FileWriter:
 
 
 def _whole(data: bytes | None, chunks: bytes) -> bytes | None:
-    # One of another length is left to `read`, which tells what is wrong with it.
+    # A chunk of another length is left to `read`, which reports what is wrong with it.
     whole = data is not None and len(chunks) == RECORD_BYTES and record(chunks[:32], len(data)) == chunks
     return data if whole else None
 

@@ -18,7 +18,7 @@ from chandlery.errors import PlatformError
 
 BUSY_SECONDS = 120.0
 
-# An entry's `chunks` is what its file consists of (see chunks.py); NULL says "deleted here".
+# An entry's `chunks` is what its file consists of (see chunks.py); NULL means "deleted here".
 # A layer has the number of its commit. A commit's `below` is the layer to look into next; see layers.py.
 _SCHEMA = """
 CREATE TABLE project (name TEXT PRIMARY KEY, description TEXT NOT NULL, created INTEGER NOT NULL,
@@ -55,7 +55,7 @@ CREATE TABLE change (file_set TEXT NOT NULL, position INTEGER NOT NULL, kind INT
 CREATE TABLE transactions (id TEXT PRIMARY KEY, started INTEGER NOT NULL, requests BLOB NOT NULL);
 """
 
-# What turns a store of schema n into one of schema n + 1; the first makes one of nothing.
+# Step n turns a store of schema n into one of schema n + 1; the first makes an empty store.
 _UPGRADES = (
     _SCHEMA,
     """

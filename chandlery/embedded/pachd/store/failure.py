@@ -55,7 +55,7 @@ def unimplemented(what: str) -> ServiceError:
 
 
 def from_exception(error: Exception) -> ServiceError:
-    """Return the refusal that stands for an error of the machine (disk, database), or for a defect of ours."""
+    """Return the refusal that stands for an error of the machine (disk, database), or for a defect of this implementation."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, OSError):

@@ -249,7 +249,7 @@ def _complete(work: Work, pk: int) -> None:
 
 
 def _fire_triggers(work: Work, pk: int) -> None:
-    # What follows downstream of a triggered branch is a commit set of its own.
+    # Commits downstream of a triggered branch are a commit set of their own.
     later = Work(work.db, work.chunks)
     commit = tables.commit_by_pk(work.db, pk)
     for branch in triggers.fired_by(work.db, commit):

@@ -1,4 +1,4 @@
-"""What a commit shows: its own layer over those below it.
+"""The files of a commit: its own layer over the layers below it.
 
 A commit stores only the entries that it changes. When it is finished it takes in the layers below that are
 not much larger than itself (as a log-structured merge tree does), so layers at least double downwards: a view

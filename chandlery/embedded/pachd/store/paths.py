@@ -45,7 +45,7 @@ def check_project(name: str) -> str:
 
 
 def is_commit_id(text: str) -> bool:
-    """Tell whether `text` has the form of a commit id (a version 4 UUID without dashes)."""
+    """Return whether `text` has the form of a commit id (a version 4 UUID without dashes)."""
     return bool(_COMMIT_ID.match(text))
 
 

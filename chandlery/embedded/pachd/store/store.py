@@ -20,7 +20,7 @@ def open_store(root: Path) -> Store:
     """Open the store in a folder, which is made when missing.
 
     Raises:
-        PlatformError: it cannot be opened: the disk is full, say, and SQLite has no room for its index; or it is of a
+        PlatformError: it cannot be opened, such as on a full disk where SQLite has no room for its index; or it is of a
             later version.
     """
     try:

@@ -18,7 +18,7 @@ _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}  # of 1000, also with an "i",
 
 @dataclass(frozen=True)
 class Trigger:
-    """What moves a branch.
+    """Condition that moves a branch.
 
     Attributes:
         branch: row number of the branch that moves.
