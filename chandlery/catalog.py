@@ -190,10 +190,20 @@ def inputs(spec: dict[str, Any]) -> list[Input]:
 
 
 def _default(parameter: dict[str, Any]) -> Any:
-    found = parameter.get("defaultValue", "")
     # JSON has one kind of number, and kfp's compiler writes it as a float.
-    whole = parameter["parameterType"] == "NUMBER_INTEGER" and isinstance(found, float) and found.is_integer()
-    return int(found) if whole else found
+    if parameter["parameterType"] == "NUMBER_DOUBLE":
+        return parameter.get("defaultValue", "")
+    return _whole(parameter.get("defaultValue", ""))
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    return value
 
 
 def outputs(spec: dict[str, Any]) -> list[Output]:

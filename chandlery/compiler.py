@@ -13,11 +13,13 @@ import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from chandlery import variables
 from chandlery.catalog import IMAGE, Entry, Input, Output, described, entries, inputs, load_package, outputs
 from chandlery.errors import ChandleryError, UserError
 from chandlery.files import write_text
@@ -148,22 +150,25 @@ def refresh(*, check: bool) -> list[str]:
         one unified diff per file that was not up to date.
     """
     drifted = []
-    for entry in entries():
-        for make in (generate, lambda item: {item.folder / "README.md": readme(item)}):
-            for path, text in make(entry).items():
-                before = path.read_text(encoding="utf-8") if path.exists() else ""
-                if before == text:
-                    continue
-                drifted.append(
-                    "".join(
-                        difflib.unified_diff(
-                            before.splitlines(True), text.splitlines(True), str(path), "generated"
-                        )
-                    )
-                )
-                if not check or not path.exists():
-                    write_text(path, text)
+    for path, text in _generated():
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        if before == text:
+            continue
+        lines = difflib.unified_diff(before.splitlines(True), text.splitlines(True), str(path), "generated")
+        drifted.append("".join(lines))
+        if not check or not path.exists():
+            write_text(path, text)
     return drifted
+
+
+def _generated() -> Iterator[tuple[Path, str]]:
+    """Yield every generated file with the content that it should have, YAML before the README that is made from it."""
+    for entry in entries():
+        yield from generate(entry).items()
+        yield entry.folder / "README.md", readme(entry)
+    docs = Path(__file__).parent.parent / "docs"
+    if docs.is_dir():
+        yield docs / "settings.md", variables.document()
 
 
 def main() -> int:
@@ -185,9 +190,7 @@ def main() -> int:
         return error.exit_code
     for diff in drifted:
         print(diff)
-    print(
-        f"{len(drifted)} of {2 * len(entries())} generated files {'differ' if arguments.check else 'written'}"
-    )
+    print(f"{len(drifted)} generated files {'differ' if arguments.check else 'written'}")
     return 1 if drifted and arguments.check else 0
 
 

@@ -28,7 +28,7 @@ FLOORS = (
     {"recipe", "catalog", "report"},
     {"addresses", "provenance", "processes"},
     {"errors", "files", "lean"},
-    {"progress", "protobuf"},
+    {"progress", "protobuf", "variables"},
 )
 HEIGHT = {room: -index for index, floor in enumerate(FLOORS) for room in floor}
 
