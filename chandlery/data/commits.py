@@ -175,7 +175,7 @@ def settled_head(client: Client, repo: str, branch: str, deadline: float) -> pfs
         now = time.monotonic()
         if now > deadline:
             raise ConflictError(
-                f"{repo}@{branch}: {head.commit.id} is being written by somebody else"
+                f"{repo}@{branch}: {head.commit.id} is being written by another process"
                 f" ({_writer(head.description)})",
                 f"wait for it, or drop it with `pachctl delete commit {repo}@{head.commit.id}`",
             )

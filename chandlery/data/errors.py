@@ -68,7 +68,7 @@ def _typed(action: str, error: grpc.RpcError) -> ChandleryError:
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED or any(word in lower for word in _FULL):
         return DataError(message, f"free space at {addresses.endpoints().data}; nothing was committed")
     if code == grpc.StatusCode.ALREADY_EXISTS or "already finished" in lower or "not been finished" in lower:
-        return ConflictError(message, "another writer works on the same branch: run again")
+        return ConflictError(message, "another process works on the same branch: run again")
     if code == grpc.StatusCode.UNIMPLEMENTED:
         return PlatformError(message, f"the server at {addresses.endpoints().data} does not have this call")
     if code == grpc.StatusCode.INVALID_ARGUMENT or " invalid" in lower:

@@ -185,7 +185,7 @@ class _Requests:
     def __init__(self, work: Writing, source: Source, target: str, tally: SourceTally, base: Files) -> None:
         self._work, self._source, self._target, self._tally, self._base = work, source, target, tally, base
         self._error: BaseException | None = None
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
         self._differs = False  # from `base`
 
     def send(self, client: Client, action: str) -> None:
@@ -225,7 +225,7 @@ class _Requests:
             before = left.pop(entry.path, None)
             if before is not None and _unchanged(entry, before):
                 self._tally.add(entry, before.size, before.sha256)
-                self._tell(0)
+                self._report_progress(0)
                 continue
             if before is not None:
                 path = self._target + names.encode(entry.path)
@@ -248,7 +248,7 @@ class _Requests:
             size += len(chunk)
             digest.update(chunk)
             yield AddFile(path, chunk)
-            self._tell(size)
+            self._report_progress(size)
         if not size:
             yield AddFile(path, b"")
         if entry.size not in (-1, size):
@@ -256,11 +256,11 @@ class _Requests:
         self._tally.add(entry, size, digest.digest())
         return size, digest.digest()
 
-    def _tell(self, size: int) -> None:
+    def _report_progress(self, size: int) -> None:
         self._work.check_deadline()
         now = time.monotonic()
-        if now - self._told > 5:
-            self._told = now
+        if now - self._reported > 5:
+            self._reported = now
             tally = self._tally
             report("data.progress", f"{tally.files} files, {(tally.size + size) / 2**20:.0f} MiB written")
 
@@ -275,8 +275,8 @@ def _base(parent: pfs.CommitInfo | None, target: str, remembered: Files) -> File
     # The remembered files count only if the parent's digest shows that the folder holds exactly these.
     if parent is None or parent.error or not remembered:
         return {}
-    said = lease.fields(parent.description)
-    same = said.get("path") == target and said.get("content") == content_of(remembered)
+    described = lease.fields(parent.description)
+    same = described.get("path") == target and described.get("content") == content_of(remembered)
     return remembered if same else {}
 
 

@@ -114,7 +114,7 @@ def observe(store: ResourceStore, name: str, namespace: str) -> Observation:
     """
     document = store.get(SELDON_DEPLOYMENT, name, namespace)
     status = document.get("status") or {}
-    said = _said(status)
+    in_force = _in_force(status)
     wanted = _weights(document)
     common: dict[str, Any] = {
         "state": str(status.get("state", "")),
@@ -123,12 +123,12 @@ def observe(store: ResourceStore, name: str, namespace: str) -> Observation:
         "url": str((status.get("address") or {}).get("url", "")),
     }
     generation = document["metadata"].get("generation", 0)
-    if said is not None:
+    if in_force is not None:
         return Observation(
             **common,
-            in_force=said.get("weights"),
-            up_to_date=said.get("observed", 0) >= generation,
-            rolled_out=said.get("generation", 0) >= generation,
+            in_force=in_force.get("weights"),
+            up_to_date=in_force.get("observed", 0) >= generation,
+            rolled_out=in_force.get("generation", 0) >= generation,
         )
     rolled_out = _deployments_rolled_out(store, name, namespace, list(wanted))
     return Observation(
@@ -376,8 +376,8 @@ def _missing(seen: Observation) -> str:
     if not seen.state:
         return "nothing has looked at it yet; is the platform running?"
     if not seen.rolled_out:
-        said = seen.description.partition("\n")[0] if seen.up_to_date else ""
-        return f"{seen.state}, {said or 'servers of the new document are not all ready'}"
+        in_force = seen.description.partition("\n")[0] if seen.up_to_date else ""
+        return f"{seen.state}, {in_force or 'servers of the new document are not all ready'}"
     if seen.in_force is None or dict(seen.in_force) != dict(seen.wanted):
         return f"{seen.state}, split in force {dict(seen.in_force or {})}, wanted {dict(seen.wanted)}"
     return seen.state
@@ -402,12 +402,12 @@ def _shares(weights: list[int]) -> list[int]:
     return shares
 
 
-def _said(status: Mapping[str, Any]) -> dict[str, Any] | None:
+def _in_force(status: Mapping[str, Any]) -> dict[str, Any] | None:
     text = (status.get("annotations") or {}).get(IN_FORCE_ANNOTATION)
     if not text:
         return None
-    said: dict[str, Any] = json.loads(text)
-    return said
+    in_force: dict[str, Any] = json.loads(text)
+    return in_force
 
 
 def _deployments_rolled_out(store: ResourceStore, name: str, namespace: str, predictors: list[str]) -> bool:

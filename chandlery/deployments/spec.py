@@ -199,12 +199,12 @@ def _check_spec(spec: ServingSpec) -> None:
             )
 
 
-def _strategy(answering: int, shadow: bool, said: str) -> str:
+def _strategy(answering: int, shadow: bool, written: str) -> str:
     if shadow:
         return "shadow"
     if answering == 1:
         return "replace"
-    return said if said in ("canary", "ab") else "canary"
+    return written if written in ("canary", "ab") else "canary"
 
 
 def _predictor(spec: ServingSpec, variant: Variant, *, shadow: bool) -> Document:

@@ -75,7 +75,7 @@ def collect(policy: Policy, *, dry_run: bool = False) -> Collected:
             candidates = tuple(measured(filter(survey.is_free, _list(survey, trash))))
             if dry_run:
                 return Collected(candidates, tuple(survey.left))
-            freed = tuple(candidate for candidate in candidates if _take(candidate, trash, survey))
+            freed = tuple(candidate for candidate in candidates if _free(candidate, trash, survey))
         trash.empty()
         return Collected(freed, tuple(survey.left))
 
@@ -94,7 +94,7 @@ def _list(survey: Survey, trash: Trash) -> Iterator[Candidate]:
     yield from chunk_candidates()
 
 
-def _take(candidate: Candidate, trash: Trash, survey: Survey) -> bool:
+def _free(candidate: Candidate, trash: Trash, survey: Survey) -> bool:
     if candidate.collect:
         return candidate.collect()
     try:

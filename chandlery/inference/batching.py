@@ -104,7 +104,7 @@ class Batcher:
         waiting = _Waiting(rows, count(rows), loop.time() + self._timeout, loop.create_future())
         self._queue.append(waiting)
         self._rows += waiting.count
-        self._look_soon()
+        self._read_soon()
         self._forget_answered()
         self._due.append(waiting)
         if self._expiry is None:
@@ -128,7 +128,7 @@ class Batcher:
         if self._due:
             self._expiry = loop.call_at(self._due[0].expires, self._expire)
 
-    def _look_soon(self) -> None:
+    def _read_soon(self) -> None:
         """Have the queue looked at: once no more requests come in by themselves, or when it is time for a batch."""
         if self._busy or not self._queue:
             return
@@ -138,11 +138,11 @@ class Batcher:
             # A lone request is answered at once. After a call for several, the sockets are read once more first.
             self._seen = 0 if self._together > 1 else 1
             self._next = (
-                loop.call_later(self._max_wait, self._look) if waits else loop.call_soon(self._gather)
+                loop.call_later(self._max_wait, self._start_batch) if waits else loop.call_soon(self._gather)
             )
         elif self._max_wait > 0 and not waits:
             self._next.cancel()
-            self._next = loop.call_soon(self._look)
+            self._next = loop.call_soon(self._start_batch)
 
     def _gather(self) -> None:
         """Let the loop read its sockets again as long as that brings requests, and no longer.
@@ -154,14 +154,14 @@ class Batcher:
             self._seen = len(self._queue)
             self._next = asyncio.get_running_loop().call_soon(self._gather)
         else:
-            self._look()
+            self._start_batch()
 
-    def _look(self) -> None:
+    def _start_batch(self) -> None:
         """Have the next batch answered: here when the model is quick, for a change of threads takes longer then."""
         self._next = None
-        batch = self._take()
+        batch = self._next_batch()
         if not batch:
-            self._look_soon()
+            self._read_soon()
             return
         rows = sum(waiting.count for waiting in batch)
         self._together = len(batch)
@@ -196,9 +196,9 @@ class Batcher:
                 waiting.answer.set_exception(outcome)
             else:
                 waiting.answer.set_result(outcome)
-        self._look_soon()
+        self._read_soon()
 
-    def _take(self) -> list[_Waiting]:
+    def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         rows = 0
         while self._queue:

@@ -84,7 +84,7 @@ def register(given: Submission) -> Registered:
                 known = _winner(given)
                 if known is None or known.state != COMPLETE:
                     raise
-    winner = _settle(client, given)
+    winner = _decide_winner(client, given)
     _point(client, winner)
     created = winner.source == source
     progress.report(
@@ -128,7 +128,7 @@ def _submit(client: MlflowClient, given: Submission, run_id: str, bundle: Path) 
     return str(logged.artifact_location)
 
 
-def _settle(client: MlflowClient, given: Submission) -> VersionInfo:
+def _decide_winner(client: MlflowClient, given: Submission) -> VersionInfo:
     """Let the lowest version of this digest win, make it visible, and clear the other attempts away."""
     claims = _claims(given)
     if not claims:

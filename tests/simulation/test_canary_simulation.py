@@ -214,7 +214,7 @@ def test_the_peeked_z_test_breaks_its_budget_where_ours_does_not() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("ratio", "budget_of"), [(1.0, "rolled_back"), (2.0, "promoted")])
 def test_the_machine_itself_keeps_the_budgets(ratio: float, budget_of: str) -> None:
-    """Not the vectorised twin but `decision.look`, with all guard-rails, every look of 200 canaries."""
+    """Not the vectorised twin but `decision.machine.observe`, with all guard-rails, every look of 200 canaries."""
     runs = 200
     policy = ReleasePolicy(deadline_seconds=60.0, grace_seconds=0.0, label_grace_seconds=0.0)
     generator = np.random.default_rng(70)
@@ -227,7 +227,7 @@ def test_the_machine_itself_keeps_the_budgets(ratio: float, budget_of: str) -> N
             for index, (count, factor) in enumerate(((200 - own, 1.0), (own, ratio))):
                 errors, slow, wrong = (int(generator.binomial(count, p)) for p in (0.01, 0.02, 0.08 * factor))
                 totals[index] += Counts(count, errors, slow, count, wrong)
-            state, found, _ = machine.look(state, (totals[0], totals[1]), float(second), "ready")
+            state, found, _ = machine.observe(state, (totals[0], totals[1]), float(second), "ready")
             if found.action == "finish":
                 break
             if found.action == "shift":

@@ -55,11 +55,11 @@ def opened(state: CanaryState, counters: tuple[Counts, Counts]) -> CanaryState:
 
 
 def reopened(state: CanaryState) -> CanaryState:
-    """Return the state when somebody else changed the weight: what was counted meanwhile belongs to no epoch."""
+    """Return the state when another process changed the weight: the counts of that time belong to no epoch."""
     return state.with_(phase="shifting")
 
 
-def look(
+def observe(
     state: CanaryState, counters: tuple[Counts, Counts], elapsed: float, health: Health, detail: str = ""
 ) -> tuple[CanaryState, NextAction, Assessment]:
     """Take in what was counted and decide.
@@ -77,7 +77,7 @@ def look(
     state = _count(state, counters, elapsed, health)
     evidence = assess(state.epochs, state.policy)
     proven = state.proven or evidence.log_promote >= state.policy.promote_threshold
-    state = state.with_(proven=proven).remember(_look(state, evidence))
+    state = state.with_(proven=proven).remember(_evidence_point(state, evidence))
     state, decision = _decide(state, evidence, health, detail)
     return state, decision, evidence
 
@@ -177,7 +177,7 @@ def _why_hold(state: CanaryState, evidence: Assessment) -> str:
     return ""
 
 
-def _look(state: CanaryState, evidence: Assessment) -> EvidencePoint:
+def _evidence_point(state: CanaryState, evidence: Assessment) -> EvidencePoint:
     champion, challenger = state.totals()
     return EvidencePoint(
         at=round(state.elapsed, 2),

@@ -115,7 +115,7 @@ class Canary:
                 state = self._shift(state)
                 continue
             self._pause(state)
-            state = self._look(state, base + self._clock() - began)
+            state = self._observe(state, base + self._clock() - began)
         return self._finish(state)
 
     def _find(self, challenger: str) -> CanaryState | None:
@@ -155,16 +155,16 @@ class Canary:
     def _changed_by_others(self, state: CanaryState, weights: dict[str, int]) -> CanaryState:
         if state.challenger not in weights:
             return machine.conclude(
-                state, "rolled_back", f"{state.challenger} was taken out by somebody else"
+                state, "rolled_back", f"{state.challenger} was removed by another process"
             )
         if state.champion not in weights:
             raise ConflictError(
-                f"canary: the champion {state.champion} was taken out by somebody else",
+                f"canary: the champion {state.champion} was removed by another process",
                 "deploy the version that should serve with deploy_model, strategy replace",
             )
         self._report(
             "canary.reopened",
-            f"canary: somebody else set {state.challenger} to {weights[state.challenger]} %; "
+            f"canary: another process set {state.challenger} to {weights[state.challenger]} %; "
             f"back to {state.weight} % with a new epoch",
             weight=state.weight,
         )
@@ -199,15 +199,15 @@ class Canary:
             self._pause(state)
         return self._store(machine.opened(state, self._counters(state)))
 
-    def _look(self, state: CanaryState, elapsed: float) -> CanaryState:
+    def _observe(self, state: CanaryState, elapsed: float) -> CanaryState:
         weights = self._side.weights() or {}
         if weights != self._split(state):
             return self._store(self._changed_by_others(state, weights))
         # Counters that cannot be read now leave the ones of the look before: no news, while the deadline goes on.
         counters = self._counters(state) if self._refresh() else state.last
         health, detail = self._side.health(state.challenger)
-        state, decision, evidence = machine.look(state, counters, elapsed, health, detail)
-        self._tell(state, decision, evidence)
+        state, decision, evidence = machine.observe(state, counters, elapsed, health, detail)
+        self._report_evidence(state, decision, evidence)
         # The first look of each life is kept, so that lives too short for a renewal get on nevertheless.
         due = self._clock() - self._stored_at >= lease.RENEW_SECONDS
         if due or decision.action != "wait" or not self._looked:
@@ -226,7 +226,7 @@ class Canary:
             self._side.remove(leaving)
         elif serving not in weights:
             raise ConflictError(
-                f"canary: {state.verdict}, but {serving} was taken out by somebody else",
+                f"canary: {state.verdict}, but {serving} was removed by another process",
                 "deploy the version that should serve with deploy_model, strategy replace",
             )
         seconds = self._clock() - began
@@ -279,7 +279,7 @@ class Canary:
         self._stored_at = self._clock()
         return state
 
-    def _tell(self, state: CanaryState, decision: NextAction, evidence: Assessment) -> None:
+    def _report_evidence(self, state: CanaryState, decision: NextAction, evidence: Assessment) -> None:
         # Each look at first, then ever fewer lines, down to one in ten seconds.
         quiet = min(REPORT_SECONDS, max(state.policy.look_seconds, state.elapsed / 60)) * 0.9
         if decision.action == "wait" and self._clock() - self._told_at < quiet:

@@ -81,7 +81,7 @@ class Controller:
         """
         self._adopt()
         while not stop.is_set():
-            await self.turn(metrics)
+            await self.reconcile(metrics)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), TURN_SECONDS)
 
@@ -94,7 +94,7 @@ class Controller:
             server.ready_since = time.monotonic()
             report("deployments.adopted", f"took over the running server {slot}")
 
-    async def turn(self, metrics: str) -> None:
+    async def reconcile(self, metrics: str) -> None:
         """Look once, and do what is to be done."""
         documents = self._documents()
         wanted: dict[str, Desired] = {}
@@ -105,14 +105,14 @@ class Controller:
             except InvalidDocumentError as error:
                 wrong[key] = str(error)
         self.counters.follow({key: document["metadata"]["uid"] for key, document in documents.items()})
-        self._look()
+        self._check_servers()
         target = self._target(wanted, wrong)
         self._make_missing(wanted)
         await self._publisher.publish(tuple(target.values()), metrics)
         self._restart(wanted, target)
         self._retire(wanted, target, wrong)
         for key, document in documents.items():
-            self._tell(document, wanted.get(key), target.get(key), wrong.get(key, ""))
+            self._report_status(document, wanted.get(key), target.get(key), wrong.get(key, ""))
 
     async def stop_all(self) -> None:
         """Stop every server: they finish what is in flight."""
@@ -161,7 +161,7 @@ class Controller:
                             f"{deployment.name}/{predictor.name}: server {index} starts on port {server.record.port}",
                         )
 
-    def _look(self) -> None:
+    def _check_servers(self) -> None:
         """Notice deaths, and begin the probes that are due."""
         now = time.monotonic()
         for slot, server in list(self._servers.all.items()):
@@ -169,11 +169,11 @@ class Controller:
                 continue
             if not server.running():
                 if server.restart_at == 0.0:
-                    self._died(server, now)
+                    self._handle_death(server, now)
             elif slot not in self._tasks:
                 self._probe_soon(slot, server)
 
-    def _died(self, server: Server, now: float) -> None:
+    def _handle_death(self, server: Server, now: float) -> None:
         if server.ready and now - server.ready_since > WELL_SECONDS:
             server.crashes = 0
         server.crashes += 1
@@ -279,7 +279,7 @@ class Controller:
 
     async def _stop(self, server: Server, grace: float) -> None:
         await asyncio.sleep(grace)
-        await self.scraper.last_look(server)
+        await self.scraper.last_scrape(server)
         self._servers.signal(server, signal.SIGTERM)
         end = time.monotonic() + STOP_SECONDS
         while server.running():
@@ -292,7 +292,9 @@ class Controller:
             f"{server.record.deployment}/{server.record.predictor}: server {server.record.index} stopped",
         )
 
-    def _tell(self, document: Document, wanted: Desired | None, routes: Routes | None, wrong: str) -> None:
+    def _report_status(
+        self, document: Document, wanted: Desired | None, routes: Routes | None, wrong: str
+    ) -> None:
         """Write the status when it has changed."""
         key = _key(document)
         before: dict[str, Any] = document.get("status") or {}

@@ -152,20 +152,22 @@ class Counters:
 
     def _load(self) -> None:
         try:
-            said: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            stored: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return
-        self._uids = said["uids"]
+        self._uids = stored["uids"]
         self._totals = {
             key: {
                 predictor: Totals(ClusterCounts(**total["gateway"]), total["feedback"])
                 for predictor, total in totals.items()
             }
-            for key, totals in said["totals"].items()
+            for key, totals in stored["totals"].items()
         }
-        self._gateway_pid = said["gateway_pid"]
-        self._gateway_seen = {name: ClusterCounts(**counts) for name, counts in said["gateway_seen"].items()}
-        self._feedback_seen = said["feedback_seen"]
+        self._gateway_pid = stored["gateway_pid"]
+        self._gateway_seen = {
+            name: ClusterCounts(**counts) for name, counts in stored["gateway_seen"].items()
+        }
+        self._feedback_seen = stored["feedback_seen"]
 
 
 def _histogram(labels: str, counts: ClusterCounts) -> list[str]:

@@ -32,7 +32,7 @@ def main(command: Sequence[str] = SERVER) -> int:
     """
     try:
         home = addresses.home()
-        lock = _hold_lock(home)
+        lock = _claim_home(home)
         asyncio.run(run_controller(home, command))
         os.close(lock)
     except ChandleryError as error:
@@ -92,7 +92,7 @@ def _choose_metrics_port(home: Path) -> int:
     return port
 
 
-def _hold_lock(home: Path) -> int:
+def _claim_home(home: Path) -> int:
     folder = home / "deployments"
     folder.mkdir(parents=True, exist_ok=True)
     lock = claim(folder / "lock")

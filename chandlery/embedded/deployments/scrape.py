@@ -44,10 +44,10 @@ class Scraper:
     async def run(self) -> None:
         """Look once a second."""
         while True:
-            await self.look()
+            await self.scrape()
             await asyncio.sleep(EVERY_SECONDS)
 
-    async def look(self) -> None:
+    async def scrape(self) -> None:
         """Read every source, unless that was just done."""
         async with self._lock:
             if time.monotonic() - self._looked < FRESH_SECONDS:
@@ -58,7 +58,7 @@ class Scraper:
             self._save()
             self._looked = time.monotonic()
 
-    async def last_look(self, server: Server) -> None:
+    async def last_scrape(self, server: Server) -> None:
         """Read a server that is about to stop, and the gateway while it still knows its cluster."""
         async with self._lock:
             await self._gateway()
@@ -69,7 +69,7 @@ class Scraper:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Answer `GET /seldon/<namespace>/<deployment>/metrics`."""
-        await self.look()
+        await self.scrape()
         text = self._counters.text(f"{request.match_info['namespace']}/{request.match_info['name']}")
         if text is None:
             return web.Response(status=404, text="no such deployment\n")

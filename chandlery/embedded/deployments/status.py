@@ -45,8 +45,8 @@ def status(
         waiting_for: what is missing, for a human; empty when complete.
     """
     state = "Failed" if failures else "Available" if complete else "Creating"
-    said = before.get("annotations", {}).get(IN_FORCE_ANNOTATION)
-    served = json.loads(said)["generation"] if said else 0
+    text = before.get("annotations", {}).get(IN_FORCE_ANNOTATION)
+    served = json.loads(text)["generation"] if text else 0
     found: Document = {
         "state": state,
         "description": "\n".join(failures) or waiting_for,
@@ -81,8 +81,8 @@ def status(
 def refused(document: Document, message: str) -> Document:
     """Return the status of a document that cannot be served."""
     before = document.get("status") or {}
-    said = before.get("annotations", {}).get(IN_FORCE_ANNOTATION)
-    in_force = json.loads(said) if said else {"generation": 0, "weights": {}}
+    text = before.get("annotations", {}).get(IN_FORCE_ANNOTATION)
+    in_force = json.loads(text) if text else {"generation": 0, "weights": {}}
     in_force["observed"] = document["metadata"].get("generation", 0)
     return {
         "state": "Failed",

@@ -41,7 +41,7 @@ def run(stop: threading.Event) -> None:
         reported = False
         try:
             while not stop.is_set():
-                problem = _step(controller, folder)
+                problem = _reconcile(controller, folder)
                 if problem and not reported:
                     print(f"waiting for room on the disk: {problem}", file=sys.stderr, flush=True)
                 reported = bool(problem)
@@ -54,10 +54,10 @@ def run(stop: threading.Event) -> None:
             store.close()
 
 
-def _step(controller: Controller, folder: Path) -> str:
+def _reconcile(controller: Controller, folder: Path) -> str:
     """Make one step; return what a full disk kept it from, empty when nothing did."""
     try:
-        controller.step()
+        controller.reconcile()
     except PlatformError as error:
         if wrapper.has_room(str(folder)):
             raise
@@ -83,12 +83,12 @@ class Controller:
         self._suggesters: dict[str, suggestions.Suggester] = {}  # by uid of the Experiment
         self._swept = False
 
-    def step(self) -> None:
+    def reconcile(self) -> None:
         """Look at everything once; never waits for a trial."""
         self._experiments.refresh()
         self._trials.refresh()
         if not self._swept:
-            self._sweep()
+            self._end_orphans()
             self._swept = True
         owned: dict[str, list[Document]] = {}
         for trial in self._trials.documents():
@@ -104,7 +104,7 @@ class Controller:
         for experiment in self._experiments.documents():
             trials = sorted(owned.get(experiment["metadata"]["uid"], []), key=_index)
             try:
-                self._reconcile(experiment, trials)
+                self._reconcile_experiment(experiment, trials)
             except (ConflictError, NotFoundError):
                 continue  # it changed under our hands; the next step sees it as it is
             except PlatformError:
@@ -124,7 +124,7 @@ class Controller:
         for process in self._processes.values():
             process.end()
 
-    def _reconcile(self, experiment: Document, trials: list[Document]) -> None:
+    def _reconcile_experiment(self, experiment: Document, trials: list[Document]) -> None:
         if status.is_set(experiment, *status.TERMINAL_EXPERIMENT):
             self._suggesters.pop(experiment["metadata"]["uid"], None)
             for trial in trials:
@@ -278,15 +278,15 @@ class Controller:
             # The log decides, not the moment at which we looked: what came after the cut does not count.
             process.end()
             _observe(after, found[:cut], objective)
-            _conclude(after, "EarlyStopped", "TrialEarlyStopped", "Trial is early stopped")
+            _set_terminal(after, "EarlyStopped", "TrialEarlyStopped", "Trial is early stopped")
         elif ended is not None and not running:
             _observe(after, found, objective)
-            self._conclude(after, process, ended.code, ended.reason)
+            self._set_end(after, process, ended.code, ended.reason)
         elif running:
             status.set_condition(after, "Running", "TrialRunning", "Trial is running")
         elif process.attempts >= MAX_ATTEMPTS:
             how = f"its process was killed {process.attempts} times; if no person killed it, the machine's memory ran out"
-            _conclude(after, "Failed", "TrialFailed", how)
+            _set_terminal(after, "Failed", "TrialFailed", how)
         elif not wrapper.has_room(str(self._folder)):
             raise _no_room(self._folder)  # it would not be the trial's fault that it fails
         else:
@@ -294,23 +294,23 @@ class Controller:
             status.set_condition(after, "Running", "TrialRunning", "Trial is running")
         return self._write(trial, after)
 
-    def _conclude(self, after: Document, process: TrialProcess, code: int, reason: str) -> None:
+    def _set_end(self, after: Document, process: TrialProcess, code: int, reason: str) -> None:
         if code != 0 or reason:
             how = reason or (f"exit code {code}" if code > 0 else f"ended by signal {-code}")
             words = process.last_words()
-            _conclude(after, "Failed", "TrialFailed", f"{how}: {words}" if words else how)
+            _set_terminal(after, "Failed", "TrialFailed", f"{how}: {words}" if words else how)
         elif after["observation"]["metrics"][0]["latest"] == UNAVAILABLE:
             message = f"it printed no {after['observation']['metrics'][0]['name']}=<number>"
-            _conclude(after, "MetricsUnavailable", "MetricsUnavailable", message)
+            _set_terminal(after, "MetricsUnavailable", "MetricsUnavailable", message)
         else:
-            _conclude(after, "Succeeded", "TrialSucceeded", "Trial has succeeded")
+            _set_terminal(after, "Succeeded", "TrialSucceeded", "Trial has succeeded")
 
     def _kill(self, trial: Document) -> Document:
         if status.is_set(trial, *status.TERMINAL_TRIAL):
             return trial
         self._process(trial).end()
         after = copy.deepcopy(trial.get("status") or {})
-        _conclude(after, "Killed", "TrialKilled", "Trial is killed: its Experiment is completed")
+        _set_terminal(after, "Killed", "TrialKilled", "Trial is killed: its Experiment is completed")
         return self._write(trial, after)
 
     def _discard(self, trial: Document) -> None:
@@ -341,7 +341,7 @@ class Controller:
             self._processes[metadata["uid"]] = TrialProcess(folder, metadata["uid"])
         return self._processes[metadata["uid"]]
 
-    def _sweep(self) -> None:
+    def _end_orphans(self) -> None:
         """End processes of trials that were deleted while no controller ran."""
         alive = {trial["metadata"]["uid"] for trial in self._trials.documents()}
         for path in self._folder.glob("*/*/*/run.json"):
@@ -411,7 +411,7 @@ def _observe(after: Document, found: Sequence[metrics.Reading], objective: Mappi
     after["observation"] = metrics.observation(found, metrics.metric_names(objective))
 
 
-def _conclude(after: Document, type_: str, reason: str, message: str) -> None:
+def _set_terminal(after: Document, type_: str, reason: str, message: str) -> None:
     status.set_condition(after, type_, reason, message)
     after["completionTime"] = status.now()
 

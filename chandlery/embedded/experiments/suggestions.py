@@ -37,7 +37,7 @@ class _Range:
     whole: bool = False
     more: bool = False  # more than `least`, not `least` itself
 
-    def holds(self, number: float) -> bool:
+    def contains(self, number: float) -> bool:
         return (
             (number > self.least if self.more else number >= self.least)
             and number < self.below
@@ -139,13 +139,13 @@ class _Optuna:
         if len(self._trials) > len(past):
             self._start()
         for index in range(len(self._trials), len(past)):
-            self._tell(past, past[index].known)
+            self._report_results(past, past[index].known)
             if self._ask() != past[index].assignments:
                 raise SearchError(
                     f"{self._name} no longer suggests what it suggested for trial {index}",
                     "the libraries changed while the search ran: delete the experiment and run it again",
                 )
-        self._tell(past, known)
+        self._report_results(past, known)
         assignments: Assignments = self._ask()
         return assignments
 
@@ -187,7 +187,7 @@ class _Optuna:
             self._study.tell(trial, 0.0)
         return {d.name: _text(d, trial.params[d.name]) for d in self._space}
 
-    def _tell(self, past: Sequence[Past], known: int) -> None:
+    def _report_results(self, past: Sequence[Past], known: int) -> None:
         import optuna
 
         if self._name not in _LEARNING:
@@ -301,7 +301,7 @@ def _settings(algorithm: str, given: Mapping[str, str]) -> dict[str, float]:
             settings[name] = float(text)
         except ValueError:
             settings[name] = math.nan
-        if not valid[name].holds(settings[name]):
+        if not valid[name].contains(settings[name]):
             raise InvalidDocumentError(
                 f"setting {name!r} of {algorithm} is {text!r}", f"use {valid[name].words}"
             )

@@ -71,7 +71,7 @@ def main(folder: str, work: str, deadline_seconds: float, words: list[str]) -> i
         )
     except OSError as error:
         os.write(log, f"{words[0]}: {error}\n".encode())
-        _conclude(folder, 127, late=False)
+        _write_exit(folder, 127, late=False)
         return 127
     deadline = time.monotonic() + deadline_seconds if deadline_seconds else None
     code, late = _wait(child, ended, wake, deadline)
@@ -83,7 +83,7 @@ def main(folder: str, work: str, deadline_seconds: float, words: list[str]) -> i
     killed = not late and (code == -signal.SIGKILL or (code != 0 and not has_room(folder)))
     while not killed:
         try:
-            _conclude(folder, code, late=late)
+            _write_exit(folder, code, late=late)
             break
         except OSError as error:
             if error.errno not in FULL:
@@ -133,7 +133,7 @@ def _sleep(wake: int, seconds: float | None) -> None:
         os.read(wake, 4096)
 
 
-def _conclude(folder: str, code: int, *, late: bool) -> None:
+def _write_exit(folder: str, code: int, *, late: bool) -> None:
     _write(folder, "exit.json", f'{{"code": {code}, "late": {"true" if late else "false"}}}')
 
 

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     place = Place(addresses.home())
     try:
-        _hold_lock(place)
+        _claim_home(place)
         kind, binary = choose_kind()
         last = read_address(place)
         port = choose_port(options.port, last.port if last else 0)
@@ -94,7 +94,7 @@ def choose_kind() -> tuple[str, str]:
     return "envoy", str(binary)
 
 
-def _hold_lock(place: Place) -> None:
+def _claim_home(place: Place) -> None:
     place.root.mkdir(parents=True, exist_ok=True)
     lock = claim(place.lock)
     if lock is None:

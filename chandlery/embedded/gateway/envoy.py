@@ -64,13 +64,13 @@ def envoy_version(binary: Path) -> str:
         PlatformError: it does not run here.
     """
     try:
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise PlatformError(
             f"{binary} does not run here: {error}", "set CHANDLERY_GATEWAY_KIND=aiohttp to do without Envoy"
         ) from error
-    match = re.search(r"/(\d+\.\d+\.\d+)/", said.stdout)
-    return match[1] if match else said.stdout.strip()
+    match = re.search(r"/(\d+\.\d+\.\d+)/", done.stdout)
+    return match[1] if match else done.stdout.strip()
 
 
 def write_bootstrap(place: Place, port: int, admin: int) -> None:
@@ -175,7 +175,7 @@ def _routes(routes: Routes) -> list[dict[str, Any]]:
                 "headers": [{"name": ROUTE, "string_match": {"exact": backend.name}}],
             },
             "route": {"cluster": direct_cluster(routes, backend), **_forwarding(inside, again=False)},
-            "response_headers_to_add": [_says(backend)],
+            "response_headers_to_add": [_route_header(backend)],
         }
         for backend in routes.answering
     ]
@@ -212,10 +212,10 @@ def _routes(routes: Routes) -> list[dict[str, Any]]:
 
 
 def _share(cluster: str, backend: Backend) -> dict[str, Any]:
-    return {"name": cluster, "weight": backend.weight, "response_headers_to_add": [_says(backend)]}
+    return {"name": cluster, "weight": backend.weight, "response_headers_to_add": [_route_header(backend)]}
 
 
-def _says(backend: Backend) -> dict[str, Any]:
+def _route_header(backend: Backend) -> dict[str, Any]:
     return {
         "header": {"key": ROUTE, "value": backend.name},
         "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",

@@ -76,10 +76,10 @@ def parse_counts(text: str) -> dict[str, ClusterCounts]:
 
 def parse_versions(text: str) -> tuple[int, int]:
     """Read the versions in force from the gateway's text readouts."""
-    said: Mapping[str, str] = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    values: Mapping[str, str] = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
     return (
-        _number(said.get("cluster_manager.cds.version_text", "")),
-        _number(said.get(f"http.gateway.rds.{ROUTE_CONFIG}.version_text", "")),
+        _number(values.get("cluster_manager.cds.version_text", "")),
+        _number(values.get(f"http.gateway.rds.{ROUTE_CONFIG}.version_text", "")),
     )
 
 

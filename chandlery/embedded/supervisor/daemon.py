@@ -88,7 +88,7 @@ def supervise(root: Path, stop: threading.Event) -> None:
             _add_wanted(running, known, adopted, state)
             write_endpoints(state, endpoint_table(ports, running))
             for entry in running.values():
-                _keep(entry, environment, state)
+                _keep_running(entry, environment, state)
             write_json(state / "state.json", {name: _describe(entry) for name, entry in running.items()})
             trouble = ""
         except OSError as error:
@@ -156,7 +156,7 @@ def remembered_ports(root: Path, adopted: dict[str, ProcessId | None]) -> dict[s
     return ports
 
 
-def _keep(entry: Running, environment: dict[str, str], state: Path) -> None:
+def _keep_running(entry: Running, environment: dict[str, str], state: Path) -> None:
     service = entry.service
     if entry.child is not None and entry.child.poll() is not None:
         entry.child = None  # reaped: no zombie stays

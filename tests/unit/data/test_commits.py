@@ -174,7 +174,7 @@ def test_the_retry_of_a_step_takes_over_from_its_dead_self_on_another_machine(
 def test_a_commit_of_somebody_else_is_never_dropped(client: Client, text: str) -> None:
     write(client)
     theirs = open_commit(client, text)
-    with pytest.raises(ConflictError, match="not one of ours"):
+    with pytest.raises(ConflictError, match="not written by Chandlery"):
         write(client, timeout=0.2)
     assert client.pfs.commit_exists(commit=theirs)
 

@@ -268,7 +268,7 @@ def test_a_branch_held_by_somebody_else_is_a_conflict(client: Client, source: Pa
     data.commit(str(source), "digits")
     theirs = client.pfs.start_commit(branch=pfs.Branch.from_uri("digits@master"), description="by hand")
     (source / "more").write_bytes(b"x")
-    with pytest.raises(ConflictError, match="somebody else"):
+    with pytest.raises(ConflictError, match="another process"):
         data.commit(str(source), "digits", timeout=0.2)
     client.pfs.finish_commit(commit=theirs)
     assert data.commit(str(source), "digits", timeout=5).changed

@@ -113,7 +113,7 @@ def test_faults_are_told(source: str) -> None:
         read_evidence("none", "ns", 0.01, gateway=source)
     with pytest.raises(PlatformError, match="parse error"):
         read_evidence("d", "ns", 0.01, prometheus=f"{source}/broken")
-    with pytest.raises(PlatformError, match="is no Prometheus"):
+    with pytest.raises(PlatformError, match="is not a Prometheus server"):
         read_evidence("d", "ns", 0.01, prometheus=f"{source}/page")
     with pytest.raises(PlatformError, match="cannot be reached"):
         read_evidence("d", "ns", 0.01, gateway="http://127.0.0.1:9")

@@ -114,7 +114,7 @@ def test_a_document_that_breaks_a_rule_is_refused(change: object, says: str) -> 
 def test_a_predictor_that_is_not_named_by_its_version_is_not_read_as_a_spec() -> None:
     document = to_seldon(spec(100))
     document["spec"]["predictors"][0]["name"] = "default"
-    with pytest.raises(InvalidDocumentError, match="not one of ours"):
+    with pytest.raises(InvalidDocumentError, match="not written by Chandlery"):
         from_seldon(document)
 
 

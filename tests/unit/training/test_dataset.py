@@ -60,7 +60,7 @@ def test_an_empty_dataset_is_an_error(tmp_path: Path, content: str | None) -> No
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="is no folder"):
+    with pytest.raises(RecipeError, match="is not a folder"):
         read_rows(Digits(), tmp_path / "absent")
 
 

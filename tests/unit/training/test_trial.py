@@ -18,7 +18,7 @@ RECIPE = "examples/digits/recipe.py:Digits"
     [
         (["--recipe", "absent.py:Digits", "--dataset", "."], 2, "no file"),
         (["--recipe", RECIPE], 2, "the trial has no data"),
-        (["--recipe", RECIPE, "--dataset", "/nowhere"], 2, "is no folder"),
+        (["--recipe", RECIPE, "--dataset", "/nowhere"], 2, "is not a folder"),
         (["--recipe", RECIPE, "--dataset", "components/training"], 1, "has no rows"),
         (["--recipe", RECIPE, "--dataset", ".", "--parameter", "unit=3"], 2, "no parameter 'unit'"),
         (["--recipe", RECIPE, "--dataset", ".", "--parameter", "units"], 2, "not name=value"),

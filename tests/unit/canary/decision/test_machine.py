@@ -28,7 +28,7 @@ def observing(policy: ReleasePolicy = POLICY, **changes: object) -> CanaryState:
 def look(
     state: CanaryState, champion: Counts, challenger: Counts, elapsed: float = 1.0, health: str = "ready"
 ) -> tuple[CanaryState, machine.NextAction]:
-    state, found, _ = machine.look(state, (champion, challenger), elapsed, health, "the last line")  # type: ignore[arg-type]
+    state, found, _ = machine.observe(state, (champion, challenger), elapsed, health, "the last line")  # type: ignore[arg-type]
     return state, found
 
 
@@ -227,7 +227,7 @@ def test_whatever_is_counted_the_machine_stays_sane(steps: list[tuple[int, int, 
     state = observing()
     for second, (a, b, c, d) in enumerate(steps):
         counters = (Counts(a, b, c, a, d), Counts(b, a, d, b, c))
-        state, found, evidence = machine.look(state, counters, float(second + 1), "ready")
+        state, found, evidence = machine.observe(state, counters, float(second + 1), "ready")
         assert all(math.isfinite(rail.log_rollback) for rail in evidence.rails)
         assert math.isfinite(evidence.log_promote)
         assert CanaryState.from_json(state.to_json()) == state
@@ -281,11 +281,11 @@ def test_counts_that_come_together_are_divided_by_the_design_effect() -> None:
     """Ten times the counts with a design effect of ten are the same evidence, on every question."""
     once = observing(ReleasePolicy(grace_seconds=0.0, label_grace_seconds=0.0))
     tenfold = observing(ReleasePolicy(grace_seconds=0.0, label_grace_seconds=0.0, design_effect=10.0))
-    _, _, plain = machine.look(
+    _, _, plain = machine.observe(
         once, (good(900, 9, errors=3, slow=2), good(60, 4, errors=1, slow=1)), 1.0, "ready"
     )
     many = (good(9000, 90, errors=30, slow=20), good(600, 40, errors=10, slow=10))
-    _, _, told = machine.look(tenfold, many, 1.0, "ready")
+    _, _, told = machine.observe(tenfold, many, 1.0, "ready")
     assert told.log_promote == pytest.approx(plain.log_promote)
     assert told.log_mismatch == pytest.approx(plain.log_mismatch)
     assert told.log_label_mismatch == pytest.approx(plain.log_label_mismatch)

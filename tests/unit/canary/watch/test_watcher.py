@@ -217,7 +217,7 @@ def test_a_challenger_taken_out_by_somebody_else_is_a_rollback() -> None:
     world.weights = meddled  # type: ignore[method-assign]
     outcome = watch(world)
     assert (outcome.verdict, outcome.serving) == ("rolled_back", "v1")
-    assert "somebody else" in outcome.reason
+    assert "another process" in outcome.reason
 
 
 def test_a_champion_taken_out_by_somebody_else_is_an_error_and_the_challenger_stays() -> None:

@@ -54,15 +54,15 @@ def test_a_full_disk_costs_the_counters_written_and_not_the_stop(
 
 def test_a_stop_that_failed_is_tried_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def spoil(controller: Controller) -> None:
-        real = controller.scraper.last_look
+        real = controller.scraper.last_scrape
         answers = [full_disk]
 
-        async def last_look(server: object) -> None:
+        async def last_scrape(server: object) -> None:
             if answers:
                 answers.pop()()
             await real(server)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(controller.scraper, "last_look", last_look)
+        monkeypatch.setattr(controller.scraper, "last_scrape", last_scrape)
 
     stop_all(home, spoil, 2)
     assert not marked_processes(home)
