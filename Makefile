@@ -21,17 +21,17 @@ help: ## Show what can be made
 	$(PYTHON) scripts/get_uv.py .tools
 
 $(SETUP): pyproject.toml uv.lock | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
-	$(UV) sync --frozen --compile-bytecode --python $(PYTHON)
+	$(UV) sync --frozen --extra all --compile-bytecode --python $(PYTHON)
 	@$(RUN) python -m compileall -q chandlery
 	@touch $(SETUP)
 
 setup: $(SETUP) ## Install uv and the locked environment
 
 demo: $(SETUP) ## A model's whole life: train a champion, then release a better one by canary
-	$(RUN) python examples/digits/demo.py
+	$(RUN) chandlery demo
 
 demo-bad: $(SETUP) ## The same with a model trained on corrupted labels: rolled back by itself
-	$(RUN) python examples/digits/demo.py --bad
+	$(RUN) chandlery demo --bad
 
 test: $(SETUP) lint ## The whole test suite
 	$(RUN) pytest -n 2 --dist loadfile --ignore tests/fuzz

@@ -86,6 +86,42 @@ class DeadlineError(ChandleryError):
     """A wait passed its deadline."""
 
 
+class MissingExtraError(UserError):
+    """A library that the work needs is not installed.
+
+    Args:
+        module: the module that is missing.
+        extra: the extra of the package that brings it.
+    """
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(
+            f"{module} is not installed, and this needs it", f"install it: pip install 'chandlery[{extra}]'"
+        )
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """Return the error to report in place of a failed import; None when no extra brings that module."""
+    from chandlery.extras import extra_of
+
+    name = error.name or ""
+    extra = extra_of(name)
+    return MissingExtraError(name, extra) if extra else None
+
+
+def require_extra(extra: str, *modules: str) -> None:
+    """Check that modules are installed, without importing them.
+
+    Raises:
+        MissingExtraError: one is not; the hint is the command that installs the extra.
+    """
+    import importlib.util
+
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError(module, extra)
+
+
 def end_steps_plainly() -> None:
     """Let an uncaught ChandleryError end this process with its message and hint; other errors keep their traceback."""
     import sys
@@ -96,6 +132,8 @@ def end_steps_plainly() -> None:
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         from chandlery import progress
 
+        if isinstance(error, ModuleNotFoundError):
+            error = missing_extra(error) or error
         if isinstance(error, ChandleryError):
             progress.report(
                 "step.failed",

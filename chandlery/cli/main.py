@@ -8,13 +8,13 @@ from __future__ import annotations
 import errno
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from chandlery import __version__
 from chandlery.addresses import home
-from chandlery.errors import ChandleryError
+from chandlery.errors import ChandleryError, missing_extra
 
 app = typer.Typer(
     name="chandlery",
@@ -149,6 +149,28 @@ def logs(
 
 
 @app.command()
+def demo(
+    bad: Annotated[
+        bool, typer.Option("--bad", help="Release a model trained on corrupted labels; it is rolled back.")
+    ] = False,
+) -> None:
+    """Show a model's whole life on this machine: a champion, then a challenger released by canary."""
+    from chandlery.cli.demo import demo
+
+    raise typer.Exit(demo(bad=bad))
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="Name of the project: lower-case words with dashes.")],
+) -> None:
+    """Write a small repository for a team's own model: recipe, test, pyproject.toml, README."""
+    from chandlery.cli.init import init
+
+    init(name)
+
+
+@app.command()
 def doctor(json: Json = False) -> None:
     """Check every endpoint; name a fix for each bad one."""
     from chandlery.cli.doctor import doctor
@@ -216,10 +238,12 @@ def main() -> None:
     try:
         app()
     except ChandleryError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(error.hint, file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(error)
+    except ModuleNotFoundError as error:
+        known = missing_extra(error)
+        if known is None:
+            raise
+        _end(known)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away, as `| head` does
         sys.exit(1)
@@ -232,6 +256,13 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted: run the same command again to carry on", file=sys.stderr)
         sys.exit(130)
+
+
+def _end(error: ChandleryError) -> NoReturn:
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(error.hint, file=sys.stderr)
+    sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

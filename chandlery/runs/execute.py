@@ -10,11 +10,14 @@ import json
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -98,6 +101,11 @@ def die_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+@contextmanager
+def _quoted_interpreter(*_: object, **__: object) -> Iterator[str]:
+    yield shlex.quote(sys.executable)
+
+
 def main(folder: Path, parent: int) -> int:
     """Run what `<folder>/request.json` asks for, for a parent; returns 0 when the pipeline succeeded, else 1."""
     die_with_parent(parent)
@@ -110,6 +118,10 @@ def main(folder: Path, parent: int) -> int:
 
     load_kfp()
     from kfp import components, local
+    from kfp.local import subprocess_task_handler
+
+    # kfp.local 2.17 writes the interpreter's path into a line for the shell as it is; a space or a quote would break it.
+    subprocess_task_handler.environment = _quoted_interpreter
 
     logging.getLogger("kfp").setLevel(logging.INFO)
     local.init(

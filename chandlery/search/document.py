@@ -22,7 +22,7 @@ from chandlery.resources.port import Document
 from chandlery.search.presets import load_preset
 
 if TYPE_CHECKING:
-    from kubeflow import katib
+    from kubeflow_katib_api import models as katib
 
 
 CONTAINER = "training-container"
@@ -129,7 +129,7 @@ def build_experiment(request: SearchRequest, record: Provenance, *, namespace: s
         RecipeError: the recipe cannot be loaded.
         UserError: no such preset.
     """
-    from kubeflow import katib
+    from kubeflow_katib_api import models as katib
 
     loaded = load_recipe(request.recipe)
     model = _typed(load_preset(request.algorithm))
@@ -164,7 +164,7 @@ def build_experiment(request: SearchRequest, record: Provenance, *, namespace: s
     template.trial_parameters = [katib.V1beta1TrialParameterSpec(name=name, reference=name) for name in names]
     _set_command(template, request, loaded.reference, names)
 
-    body = katib.ApiClient().sanitize_for_serialization(spec)
+    body = spec.to_dict()
     digest = hashlib.sha256(
         json.dumps([record.run_id, record.task, namespace, body], sort_keys=True).encode()
     ).hexdigest()[:_DIGEST_LENGTH]
@@ -192,23 +192,20 @@ def build_experiment(request: SearchRequest, record: Provenance, *, namespace: s
 
 
 def _typed(preset: Document) -> katib.V1beta1Experiment:
-    from kubeflow import katib
+    from kubeflow_katib_api import models as katib
+    from pydantic import ValidationError
 
-    client = katib.ApiClient()
-    model = client.deserialize(_Answer(json.dumps(preset)), "V1beta1Experiment")
-    # The typed model drops what it does not know, which is how a misspelt field would go unnoticed.
-    kept = client.sanitize_for_serialization(model)
-    lost = _lost(preset, kept)
+    try:
+        model = katib.V1beta1Experiment.from_dict(preset)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidDocumentError(f"the preset's {where}: {first['msg']}", "correct the preset") from error
+    # The typed model drops an unknown field, so a misspelt one would go unnoticed.
+    lost = _lost(preset, model.to_dict())
     if lost:
         raise InvalidDocumentError(f"the preset has an unknown field {lost}", "correct its name or its place")
     return model
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """Argument of the client's `deserialize`."""
-
-    data: str
 
 
 def _lost(given: Any, kept: Any, path: str = "") -> str:
@@ -226,7 +223,7 @@ def _lost(given: Any, kept: Any, path: str = "") -> str:
 
 
 def _objective(recipe: Recipe, preset: Any, goal: float | None) -> katib.V1beta1ObjectiveSpec:
-    from kubeflow import katib
+    from kubeflow_katib_api import models as katib
 
     strategies = [strategy.value for strategy in preset.metric_strategies or []]
     best = "max" if recipe.maximise() else "min"
@@ -243,7 +240,7 @@ def _objective(recipe: Recipe, preset: Any, goal: float | None) -> katib.V1beta1
 
 
 def _seed(algorithm: Any, seed: int) -> None:
-    from kubeflow import katib
+    from kubeflow_katib_api import models as katib
 
     if algorithm.algorithm_name not in SEEDED:
         return

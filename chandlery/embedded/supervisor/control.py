@@ -13,9 +13,9 @@ from pathlib import Path
 from chandlery import processes
 from chandlery.embedded.deployments.servers import stop_servers
 from chandlery.embedded.supervisor.daemon import folder
-from chandlery.embedded.supervisor.services import SERVICES
+from chandlery.embedded.supervisor.services import MODULES_OF, SERVICES
 from chandlery.embedded.supervisor.wanted import forget, want
-from chandlery.errors import DeadlineError, PlatformError
+from chandlery.errors import DeadlineError, PlatformError, require_extra
 
 START_DEADLINE = (
     180.0  # seconds; MLflow takes several to import, and a minute on a machine with much else to do
@@ -53,11 +53,13 @@ def up(
         progress: called with a line for what is started, and for each service that becomes ready.
 
     Raises:
+        MissingExtraError: a library of the platform is not installed.
         PlatformError: the supervisor cannot start.
         DeadlineError: a service is not ready in time; names it and its log.
     """
     if not services:
         return
+    require_extra("laptop", *(module for name in services for module in MODULES_OF[name]))
     state = folder(root)
     state.mkdir(parents=True, exist_ok=True)
     limit = time.monotonic() + deadline

@@ -36,6 +36,14 @@ class Service:
 # In the order in which they start.
 SERVICES = ("mlflow", "gateway", "deployments", "experiments")
 
+# What each service needs of the extra `laptop` (and the model servers of `serve`).
+MODULES_OF = {
+    "mlflow": ("mlflow", "uvicorn", "flask"),
+    "gateway": ("aiohttp",),
+    "deployments": ("aiohttp", "psutil"),
+    "experiments": ("optuna", "hyperopt"),
+}
+
 # What the laptop runs for a system that a component talks to. Versioned data needs no service.
 SERVICES_OF = {
     "data": (),
