@@ -195,7 +195,11 @@ def _start(
             with translated(f"start a commit on {repo}@{branch}"):
                 commit = client.pfs.start_commit(branch=branch_message(repo, branch), description=description)
         except ConflictError:
-            continue  # another writer was faster; settled_head waits for it, until the deadline
+            # Another writer was faster, or a busy pachd rolled the transaction back.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+            continue
         with translated(f"look up {repo}@{commit.id}"):
             info = client.pfs.inspect_commit(commit=commit)
             # Another commit may have come between; the parent is what the server says.
@@ -217,18 +221,40 @@ def _discard(client: Client, repo: str, branch: str, work: Writing, reason: str)
 def _drop(
     client: Client, repo: str, branch: str, commit: pfs.Commit, parent: pfs.Commit | None, reason: str = ""
 ) -> None:
+    reason = reason or "its writer died"
     with translated(f"drop {repo}@{commit.id}"):
+        downstream = _downstream(client, commit)
         try:
-            client.pfs.drop_commit(commit=commit, recursive=True)
+            if not any(is_finished(info) for info in downstream):
+                client.pfs.drop_commit(commit=commit, recursive=True)
+                return
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.NOT_FOUND:
                 return
             if error.code() == grpc.StatusCode.UNAVAILABLE:
                 raise
-            # Dropping needs a permission of its own. Marked as failed, the commit's data is never read.
-            _fail(client, commit, reason or "its writer died")
-            if parent is not None:
-                client.pfs.create_branch(branch=branch_message(repo, branch), head=parent)
+            # Dropping needs a permission of its own, and pachd refuses it where a commit downstream has children.
+        # Dropping would lose finished data downstream. Marked as failed, this commit's data is never read; commits of
+        # the same set that still wait for it would hold up their children.
+        _fail(client, commit, reason)
+        for info in downstream:
+            if info.commit.id == commit.id and not is_finished(info):
+                _fail(client, info.commit, reason)
+        if parent is not None:
+            client.pfs.create_branch(branch=branch_message(repo, branch), head=parent)
+
+
+def _downstream(client: Client, commit: pfs.Commit) -> list[pfs.CommitInfo]:
+    try:
+        return [
+            info
+            for info in client.pfs.walk_commit_subvenance(start=[commit.as_picker()])
+            if info.commit.repo != commit.repo or info.commit.id != commit.id
+        ]
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.NOT_FOUND:
+            return []
+        raise
 
 
 def _fail(client: Client, commit: pfs.Commit, reason: str) -> None:

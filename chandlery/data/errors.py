@@ -67,6 +67,8 @@ def _typed(action: str, error: grpc.RpcError) -> ChandleryError:
         return NotFoundError(message, "see what exists with `pachctl list repo` or the message's own list")
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED or any(word in lower for word in _FULL):
         return DataError(message, f"free space at {addresses.endpoints().data}; nothing was committed")
+    if "unexpectedly resulted in rollback" in lower:  # a real pachd beside another busy writer
+        return ConflictError(message, "pachd is busy: run again")
     if code == grpc.StatusCode.ALREADY_EXISTS or "already finished" in lower or "not been finished" in lower:
         return ConflictError(message, "another process works on the same branch: run again")
     if code == grpc.StatusCode.UNIMPLEMENTED:

@@ -16,8 +16,6 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -101,9 +99,16 @@ def die_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-@contextmanager
-def _quoted_interpreter(*_: object, **__: object) -> Iterator[str]:
-    yield shlex.quote(sys.executable)
+def _with_interpreter(command: list[str], interpreter: str) -> list[str]:
+    """Return the command of a lightweight component with this interpreter in its shell script, quoted.
+
+    kfp.local 2.17 puts the path into the script as it is, so that a space in it breaks every step; and it replaces
+    `python3` in the arguments too, so that a path such as `lib/python3.11/recipe.py` is no longer one.
+    """
+    return [
+        part.replace("python3", shlex.quote(interpreter)) if "ephemeral_component.py" in part else part
+        for part in command
+    ]
 
 
 def main(folder: Path, parent: int) -> int:
@@ -120,8 +125,7 @@ def main(folder: Path, parent: int) -> int:
     from kfp import components, local
     from kfp.local import subprocess_task_handler
 
-    # kfp.local 2.17 writes the interpreter's path into a line for the shell as it is; a space or a quote would break it.
-    subprocess_task_handler.environment = _quoted_interpreter
+    subprocess_task_handler.replace_python_executable = _with_interpreter
 
     logging.getLogger("kfp").setLevel(logging.INFO)
     local.init(

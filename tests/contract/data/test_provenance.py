@@ -277,3 +277,19 @@ def test_provenance_taken_away_ends_the_dependence(client, pair, put):
     put(raw, {})
     assert client.pfs.inspect_branch(branch=features).head.id == head.head.id
     client.pfs.finish_commit(commit=client.pfs.start_commit(branch=features))
+
+
+def test_drop_never_takes_a_commit_that_has_children_downstream(client, new_repo, put, refused):
+    """A commit whose subvenance has children is not dropped, not even with `recursive`: finished data stays."""
+    first, second, out = (branch(new_repo(), "m") for _ in range(3))
+    for name in (first, second):
+        client.pfs.create_branch(branch=name)
+    client.pfs.create_branch(branch=out, provenance=[first, second])
+    finish_head(client, out)
+    for source in (first, second):
+        put(source, {"/a": b"1"})
+        finish_head(client, out)
+    dropped = client.pfs.inspect_branch(branch=first).head
+    text = refused(StatusCode.UNKNOWN, lambda: client.pfs.drop_commit(commit=dropped, recursive=True))
+    assert "children" in text
+    assert client.pfs.inspect_branch(branch=out).head.id

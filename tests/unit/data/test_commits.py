@@ -6,6 +6,7 @@ import json
 import threading
 import time
 
+import grpc
 import pytest
 from pachyderm_sdk import Client
 from pachyderm_sdk.api import pfs
@@ -214,3 +215,71 @@ def test_writers_at_once_take_turns(client: Client) -> None:
         thread.join()
     assert failed == []
     assert len(list(client.pfs.list_commit(repo=pfs.Repo(name="r")))) == 4
+
+
+def downstream_of_two(client: Client) -> tuple[pfs.Branch, pfs.Branch]:
+    """A second input beside `r@master`, and `out@m` that depends on both; return the input and the output."""
+    for name in ("r", "second", "out"):
+        if not client.pfs.repo_exists(pfs.Repo(name=name)):
+            client.pfs.create_repo(repo=pfs.Repo(name=name))
+    first, second, out = branch_message("r", "master"), branch_message("second", "m"), branch_message("out", "m")
+    for name in (first, second):
+        if not client.pfs.branch_exists(name):
+            client.pfs.create_branch(branch=name)
+    client.pfs.create_branch(branch=out, provenance=[first, second])
+    return second, out
+
+
+def finish_output(client: Client, out: pfs.Branch, content: bytes) -> pfs.Commit:
+    commit = client.pfs.inspect_branch(branch=out).head
+    put(client, commit, "/result", content)
+    client.pfs.finish_commit(commit=commit)
+    return commit
+
+
+@pytest.mark.timeout(60)
+def test_recovery_keeps_what_was_finished_downstream(client: Client) -> None:
+    """A writer is killed; meanwhile the other input is committed and the output finished: it stays readable."""
+    write(client, b"good")
+    second, out = downstream_of_two(client)
+    finish_output(client, out, b"before")
+    left = open_commit(client, description(pid=2**22 + 1))
+    with client.pfs.commit(branch=second) as other:
+        other.put_file_from_bytes("/x", b"1")
+    finished = finish_output(client, out, b"of both")
+    commit = write(client, b"next")
+    assert read(client) == b"next"
+    assert head(client).commit.id == commit
+    file = pfs.File(commit=finished, path="/result")
+    assert client.pfs.pfs_file(file).read() == b"of both"
+    assert client.pfs.inspect_commit(commit=left).error
+
+
+def test_recovery_still_drops_where_nothing_was_finished_downstream(client: Client) -> None:
+    first = write(client, b"good")
+    downstream_of_two(client)
+    left = open_commit(client, description(pid=2**22 + 1))
+    second = write(client, b"next")
+    assert left.id not in [info.commit.id for info in client.pfs.list_commit(repo=pfs.Repo(name="r"))]
+    assert {first, second} <= {info.commit.id for info in client.pfs.list_commit(repo=pfs.Repo(name="r"))}
+
+
+def test_a_rollback_of_a_busy_pachd_is_tried_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Rollback(grpc.RpcError):
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.UNKNOWN
+
+        def details(self) -> str:
+            return "commit unexpectedly resulted in rollback"
+
+    real, failures = type(client.pfs).start_commit, [Rollback(), Rollback()]
+
+    def start_commit(self: object, **given: object) -> object:
+        if failures:
+            raise failures.pop()
+        return real(self, **given)
+
+    monkeypatch.setattr(type(client.pfs), "start_commit", start_commit)
+    write(client, b"good")
+    assert failures == []
+    assert read(client) == b"good"

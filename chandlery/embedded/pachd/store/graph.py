@@ -147,10 +147,12 @@ def drop_commit(work: Work, commit: Commit, recursive: bool) -> None:
     Raises:
         ServiceError: UNKNOWN when it has children, or subvenance and `recursive` is not set.
     """
-    for victim in _with_subvenance(work.db, commit, recursive, "drop"):
-        child = next(tables.commits(work.db, "parent = ?", victim.pk), None)
-        if child:
+    victims = _with_subvenance(work.db, commit, recursive, "drop")
+    for victim in victims:
+        # Also a child that would be dropped with it: pachd refuses, and so keeps what was finished downstream.
+        if next(tables.commits(work.db, "parent = ?", victim.pk), None):
             raise unknown(f"cannot drop a commit that has children: {name_of(work.db, victim)}")
+    for victim in victims:
         repo = tables.repo_by_pk(work.db, victim.repo)
         parent = tables.commit_by_pk(work.db, victim.parent) if victim.parent is not None else None
         heads = tables.branches(work.db, "head = ?", victim.pk)
