@@ -66,6 +66,24 @@ def home() -> Path:
     return Path(os.environ.get(HOME_VARIABLE) or ".chandlery").resolve()
 
 
+def make_home() -> Path:
+    """Make the home folder, for this user alone (mode 0700), and return it: it holds people's data and credentials.
+
+    Raises:
+        PlatformError: it cannot be made, or belongs to another user.
+    """
+    root = home()
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if root.stat().st_mode & 0o077:
+            root.chmod(0o700)
+    except OSError as error:
+        raise PlatformError(
+            f"{root}: {error.strerror}", f"make the folder yours, or set {HOME_VARIABLE} to another"
+        ) from error
+    return root
+
+
 def endpoints() -> Endpoints:
     """Return the endpoints in force.
 

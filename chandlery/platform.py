@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
-from chandlery.addresses import VARIABLES, endpoints, folder_of, split
+from chandlery.addresses import VARIABLES, endpoints, folder_of, make_home, split
 from chandlery.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def open_data() -> Client:
     if parts.scheme == "embedded":
         from chandlery.embedded.pachd import open_client
 
+        make_home()
         return open_client(folder_of("data", parts))
     from pachyderm_sdk import Client
 
@@ -83,6 +84,7 @@ def open_resources() -> ResourceStore:
     if parts.scheme == "embedded":
         from chandlery.embedded.resources import EmbeddedStore
 
+        make_home()
         return EmbeddedStore(folder_of("resources", parts))
     if parts.scheme == "kubernetes":
         from chandlery.resources.kubernetes import KubernetesStore

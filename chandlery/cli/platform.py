@@ -15,7 +15,7 @@ from chandlery.resources import EXPERIMENT, SELDON_DEPLOYMENT
 
 def up() -> None:
     """Start the platform and print its endpoints."""
-    home = addresses.home()
+    home = addresses.make_home()
     platform.laptop().up(home, progress=print)
     points = addresses.endpoints()
     print_table(

@@ -31,7 +31,7 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
     arguments = pin_recipes(parse(pairs, declared))
     if dry_run:
         return _dry_run(entry, name, arguments)
-    home = addresses.home()
+    home = addresses.make_home()
     display = Display(sys.stderr if as_json else sys.stdout, verbose=verbose)
     platform.laptop().up(home, services=_services(package), progress=display.line)
     from chandlery.runs.launch import launch

@@ -2,6 +2,7 @@
 
 from chandlery.processes.identity import ProcessId, holder_is_running, holder_text, identify, is_running, runs
 from chandlery.processes.lifecycle import (
+    PYTHON,
     end,
     group_members,
     load,
@@ -12,6 +13,7 @@ from chandlery.processes.lifecycle import (
 )
 
 __all__ = [
+    "PYTHON",
     "ProcessId",
     "end",
     "group_members",

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,6 +15,10 @@ from pathlib import Path
 
 from chandlery.files import write_json
 from chandlery.processes.identity import ProcessId, identify, is_running, read
+
+# How a service is started: -P keeps the working directory out of the module path, where a user's file such as
+# secrets.py would take the place of a module of the standard library.
+PYTHON = (sys.executable, "-P", "-m")
 
 # A shell that waits for a line before it becomes the program that it was given. It ends without the line: then the
 # process that was to write the line is gone.

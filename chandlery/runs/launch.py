@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from chandlery import processes
 from chandlery.addresses import endpoints
 from chandlery.errors import ConflictError
 from chandlery.files import write_json
+from chandlery.processes import PYTHON
 from chandlery.processes.locks import claimed
 from chandlery.progress import EVENTS_VARIABLE
 from chandlery.provenance import RUN_VARIABLE
@@ -83,7 +83,7 @@ def launch(
         events = folder / "events.jsonl"
         position = events.stat().st_size if events.exists() else 0
         child, identity = processes.start(
-            [sys.executable, "-m", "chandlery.runs.execute", str(folder), str(os.getpid())],
+            [*PYTHON, "chandlery.runs.execute", str(folder), str(os.getpid())],
             _environment(record, events),
             folder / "log.txt",
         )

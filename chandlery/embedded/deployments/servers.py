@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -23,11 +22,11 @@ import psutil
 from chandlery import addresses, processes
 from chandlery.embedded.gateway.place import Place, read_address
 from chandlery.embedded.gateway.table import write_json
-from chandlery.processes import ProcessId, signal_group
+from chandlery.processes import PYTHON, ProcessId, signal_group
 from chandlery.processes.ports import HOST, choose_port
 
 SLOT_VARIABLE = "CHANDLERY_SLOT"
-SERVER = (sys.executable, "-m", "chandlery.inference")
+SERVER = (*PYTHON, "chandlery.inference")
 
 _LOG_BYTES = 5 << 20
 _TAIL_LINES = 6

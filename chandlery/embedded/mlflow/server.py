@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 from chandlery.addresses import MLFLOW_FOLDER
+from chandlery.processes import PYTHON
 
 
 def start_server_command(home: Path, port: int) -> tuple[list[str], dict[str, str]]:
@@ -28,8 +28,7 @@ def start_server_command(home: Path, port: int) -> tuple[list[str], dict[str, st
         port: port to listen on.
     """
     command = [
-        sys.executable,
-        "-m",
+        *PYTHON,
         "chandlery.embedded.mlflow.server",
         "--folder",
         str(home / MLFLOW_FOLDER),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from chandlery.embedded.supervisor.daemon import folder
 from chandlery.embedded.supervisor.services import MODULES_OF, SERVICES
 from chandlery.embedded.supervisor.wanted import forget, want
 from chandlery.errors import DeadlineError, PlatformError, require_extra
+from chandlery.processes import PYTHON
 
 START_DEADLINE = (
     180.0  # seconds; MLflow takes several to import, and a minute on a machine with much else to do
@@ -143,7 +143,7 @@ def _start(root: Path) -> None:
     (state / "state.json").unlink(missing_ok=True)
     environment = {**os.environ, "CHANDLERY_HOME": str(root)}
     child, identity = processes.start(
-        [sys.executable, "-m", "chandlery.embedded.supervisor"],
+        [*PYTHON, "chandlery.embedded.supervisor"],
         environment,
         state / "logs" / "supervisor.log",
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import http.client
 import os
-import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chandlery.processes import PYTHON
 from chandlery.processes.ports import is_open
 
 
@@ -59,7 +59,6 @@ def services(home: Path, ports: Mapping[str, int]) -> list[Service]:
 
     mlflow, gateway = ports["mlflow"], ports["gateway"]
     command, environment = start_server_command(home, mlflow)
-    python = [sys.executable, "-m"]
     return [
         Service(
             "mlflow",
@@ -69,18 +68,18 @@ def services(home: Path, ports: Mapping[str, int]) -> list[Service]:
         ),
         Service(
             "gateway",
-            [*python, "chandlery.embedded.gateway", "--port", str(gateway)],
+            [*PYTHON, "chandlery.embedded.gateway", "--port", str(gateway)],
             lambda: is_open(gateway),
         ),
         Service(
             "deployments",
-            [*python, "chandlery.embedded.deployments"],
+            [*PYTHON, "chandlery.embedded.deployments"],
             lambda: True,
             # Model servers are drained when it stops, before the gateway goes.
             order=1,
             grace=30.0,
         ),
-        Service("experiments", [*python, "chandlery.embedded.experiments"], lambda: True, order=1),
+        Service("experiments", [*PYTHON, "chandlery.embedded.experiments"], lambda: True, order=1),
     ]
 
 

@@ -222,7 +222,11 @@ def downstream_of_two(client: Client) -> tuple[pfs.Branch, pfs.Branch]:
     for name in ("r", "second", "out"):
         if not client.pfs.repo_exists(pfs.Repo(name=name)):
             client.pfs.create_repo(repo=pfs.Repo(name=name))
-    first, second, out = branch_message("r", "master"), branch_message("second", "m"), branch_message("out", "m")
+    first, second, out = (
+        branch_message("r", "master"),
+        branch_message("second", "m"),
+        branch_message("out", "m"),
+    )
     for name in (first, second):
         if not client.pfs.branch_exists(name):
             client.pfs.create_branch(branch=name)
