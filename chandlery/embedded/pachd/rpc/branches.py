@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import betterproto
@@ -11,10 +11,12 @@ from pachyderm_sdk.api import pfs
 
 from chandlery.embedded.pachd.rpc import messages, references
 from chandlery.embedded.pachd.rpc.calls import Call, rpc
-from chandlery.embedded.pachd.store import graph, tables, triggers
+from chandlery.embedded.pachd.store import graph, tables, triggers, walk
 from chandlery.embedded.pachd.store.failure import invalid, unimplemented, unknown
 from chandlery.embedded.pachd.store.tables import Branch, Connection
 from chandlery.embedded.pachd.store.triggers import Trigger
+
+Step = Callable[[Connection, Branch], list[Branch]]
 
 
 def create_branch_in(work: graph.Work, request: Any) -> None:
@@ -96,27 +98,18 @@ def delete_branch(call: Call, request: Any) -> Any:
 def walk_branch_provenance(call: Call, request: Any) -> Iterator[Any]:
     """Describe the branches that branches depend on, the nearest first."""
     with call.store.database.reading() as db:
-        yield from _walk(db, request, tables.branch_sources)
+        for branch in _reached(db, request, tables.branch_sources):
+            yield messages.branch_info(db, branch)
 
 
 @rpc("/pfs_v2.API/WalkBranchSubvenance", pfs.WalkBranchSubvenanceRequest)
 def walk_branch_subvenance(call: Call, request: Any) -> Iterator[Any]:
     """Describe the branches that depend on branches, the nearest first."""
     with call.store.database.reading() as db:
-        yield from _walk(db, request, tables.branch_dependants)
+        for branch in _reached(db, request, tables.branch_dependants):
+            yield messages.branch_info(db, branch)
 
 
-def _walk(db: Connection, request: Any, step: Any) -> Iterator[Any]:
-    for picker in request.start:
-        seen: list[Branch] = []
-        level, depth = [references.branch(db, picker)], 0
-        while level and (not request.max_depth or depth < request.max_depth):
-            depth += 1
-            level = list(
-                dict.fromkeys(each for branch in level for each in step(db, branch) if each not in seen)
-            )
-            for each in level:
-                if request.max_branches and len(seen) >= request.max_branches:
-                    return
-                seen.append(each)
-                yield messages.branch_info(db, each)
+def _reached(db: Connection, request: Any, step: Step) -> Iterator[Branch]:
+    starts = (references.branch(db, picker) for picker in request.start)
+    return walk.nearest_first(db, starts, step, request.max_depth, request.max_branches)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any
 
 from betterproto.lib.google.protobuf import Empty
@@ -11,7 +12,7 @@ from pachyderm_sdk.api import pfs
 
 from chandlery.embedded.pachd.rpc import messages, references
 from chandlery.embedded.pachd.rpc.calls import Call, rpc
-from chandlery.embedded.pachd.store import graph, layers, paths, tables
+from chandlery.embedded.pachd.store import graph, layers, paths, tables, walk
 from chandlery.embedded.pachd.store.database import version
 from chandlery.embedded.pachd.store.failure import (
     ServiceError,
@@ -21,6 +22,8 @@ from chandlery.embedded.pachd.store.failure import (
     unknown,
 )
 from chandlery.embedded.pachd.store.tables import Commit, Connection, State
+
+Step = Callable[[Connection, Commit], list[Commit]]
 
 
 def start_commit_in(work: graph.Work, request: Any) -> Any:
@@ -128,10 +131,8 @@ def _listed(db: Connection, request: Any) -> Iterator[Commit]:
         if request.reverse:
             raise unknown("cannot use 'Reverse' while also using 'From' or 'To'")
         until = references.commit(db, request.from_).pk if has_from else None
-        commit: Commit | None = references.commit(db, request.to)
-        while commit is not None and commit.pk != until:
-            yield commit
-            commit = tables.commit_by_pk(db, commit.parent) if commit.parent is not None else None
+        line = tables.line(db, references.commit(db, request.to))
+        yield from takewhile(lambda commit: commit.pk != until, line)
         return
     if has_from:
         raise unknown("cannot use `from` commit without `to` commit")
@@ -243,7 +244,7 @@ def find_commits(call: Call, request: Any) -> Iterator[Any]:
                 raise ServiceError(
                     StatusCode.UNAVAILABLE, f"commit {tables.name_of(db, commit)} not finished"
                 )
-            parent = tables.commit_by_pk(db, commit.parent) if commit.parent is not None else None
+            parent = tables.parent_of(db, commit)
             now, before = _content(db, commit, path), _content(db, parent, path) if parent else None
             if now != before:
                 found += 1
@@ -268,29 +269,21 @@ def _file_path(path: str) -> str:
 def walk_commit_provenance(call: Call, request: Any) -> Iterator[Any]:
     """Describe what commits came from, the nearest first."""
     with call.store.database.reading() as db:
-        yield from _walk(db, request, tables.sources)
+        for commit in _reached(db, request, tables.sources):
+            yield messages.commit_info(db, commit)
 
 
 @rpc("/pfs_v2.API/WalkCommitSubvenance", pfs.WalkCommitSubvenanceRequest)
 def walk_commit_subvenance(call: Call, request: Any) -> Iterator[Any]:
     """Describe what came from commits, the nearest first."""
     with call.store.database.reading() as db:
-        yield from _walk(db, request, tables.dependants)
+        for commit in _reached(db, request, tables.dependants):
+            yield messages.commit_info(db, commit)
 
 
-def _walk(db: Connection, request: Any, step: Any) -> Iterator[Any]:
-    for picker in request.start:
-        seen: set[int] = set()
-        level, depth = [references.commit(db, picker)], 0
-        while level and (not request.max_depth or depth < request.max_depth):
-            depth += 1
-            level = [each for commit in level for each in step(db, commit)]
-            level = [each for at, each in enumerate(level) if each.pk not in seen and each not in level[:at]]
-            for each in level:
-                if request.max_commits and len(seen) >= request.max_commits:
-                    return
-                seen.add(each.pk)
-                yield messages.commit_info(db, each)
+def _reached(db: Connection, request: Any, step: Step) -> Iterator[Commit]:
+    starts = (references.commit(db, picker) for picker in request.start)
+    return walk.nearest_first(db, starts, step, request.max_depth, request.max_commits)
 
 
 def _content(db: Connection, commit: Commit, path: str) -> bytes | None:

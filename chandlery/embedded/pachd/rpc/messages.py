@@ -8,7 +8,7 @@ from typing import Any
 
 from pachyderm_sdk.api import pfs
 
-from chandlery.embedded.pachd.store import tables, triggers
+from chandlery.embedded.pachd.store import tables, triggers, walk
 from chandlery.embedded.pachd.store.tables import Branch, Commit, Connection, Repo
 
 
@@ -40,7 +40,7 @@ def commit_of(db: Connection, pk: int) -> Any:
 def repo_info(db: Connection, row: Repo, details: bool) -> Any:
     """Return the `RepoInfo` message; the size is that of the `master` branch, as in pachd."""
     master = tables.find_branch(db, row, "master")
-    head = tables.commit_by_pk(db, master.head) if master and master.head is not None else None
+    head = tables.head_of(db, master) if master else None
     size = head.size if head else 0
     info = pfs.RepoInfo(
         repo=repo(row),
@@ -60,8 +60,8 @@ def branch_info(db: Connection, row: Branch) -> Any:
     direct = tables.branch_sources(db, row)
     info = pfs.BranchInfo(
         branch=branch(db, row),
-        provenance=_branches(db, _all_branches(db, row, tables.branch_sources)),
-        subvenance=_branches(db, _all_branches(db, row, tables.branch_dependants)),
+        provenance=_branches(db, walk.nearest_first(db, [row], tables.branch_sources)),
+        subvenance=_branches(db, walk.nearest_first(db, [row], tables.branch_dependants)),
         direct_provenance=_branches(db, direct),
         metadata=tables.metadata_of(row.metadata),
         created_at=time_of(row.created),
@@ -115,17 +115,6 @@ def _open_size(db: Connection, row: Commit) -> int:
 
 def _branches(db: Connection, rows: Iterable[Branch]) -> list[Any]:
     return [branch(db, row) for row in rows]
-
-
-def _all_branches(db: Connection, start: Branch, step: Any) -> list[Branch]:
-    found: list[Branch] = []
-    waiting = [start]
-    while waiting:
-        for each in step(db, waiting.pop(0)):
-            if each not in found:
-                found.append(each)
-                waiting.append(each)
-    return found
 
 
 def file_info(commit_message: Any, finishing: int, path: str, size: int, digest: bytes) -> Any:

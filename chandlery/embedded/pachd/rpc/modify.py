@@ -69,7 +69,7 @@ def commit_changes(work: graph.Work, target: Any, changes: ChangeSet) -> None:
         # Named by its branch: the open commit there, or a new one for this stream alone.
         branch_name = target.id or branch_name
         branch = tables.find_branch(work.db, repo, branch_name)
-        head = tables.commit_by_pk(work.db, branch.head) if branch and branch.head is not None else None
+        head = tables.head_of(work.db, branch) if branch else None
         if head is None or head.finishing:
             commit = graph.start_commit(work, repo, branch_name, None, "")
             changes.apply(work.db, commit)

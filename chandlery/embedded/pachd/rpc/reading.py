@@ -69,11 +69,9 @@ class Snapshot:
 
     def inspect(self, path: str) -> Node | None:
         """Return the file or directory at a path, or None."""
-        cleaned = paths.clean(path)
-        entry = self.file(cleaned)
-        if entry:
-            return self.file_node(entry)
-        directory = paths.as_directory(cleaned)
+        file, directory = self._resolve(path)
+        if file:
+            return file
         return next(
             (
                 node
@@ -85,23 +83,19 @@ class Snapshot:
 
     def children(self, path: str) -> Iterator[Node]:
         """Yield what a directory holds directly; a file yields itself, a missing path nothing."""
-        cleaned = paths.clean(path)
-        entry = self.file(cleaned)
-        if entry:
-            yield self.file_node(entry)
-            return
-        directory = paths.as_directory(cleaned)
-        yield from tree.children(self.entries(directory), self.digest, directory)
+        file, directory = self._resolve(path)
+        if file:
+            yield file
+        else:
+            yield from tree.children(self.entries(directory), self.digest, directory)
 
     def walk(self, path: str) -> Iterator[Node]:
         """Yield a directory, then everything below it, directories before their content; a file yields itself."""
-        cleaned = paths.clean(path)
-        entry = self.file(cleaned)
-        if entry:
-            yield self.file_node(entry)
-            return
-        directory = paths.as_directory(cleaned)
-        yield from tree.pre_order(lambda: self.entries(directory), self.digest, directory)
+        file, directory = self._resolve(path)
+        if file:
+            yield file
+        else:
+            yield from tree.pre_order(lambda: self.entries(directory), self.digest, directory)
 
     def glob(self, pattern: str) -> Iterator[Node]:
         """Yield the files and directories that a pattern matches, in order."""
@@ -135,6 +129,12 @@ class Snapshot:
     def message_of(self, node: Node) -> Any:
         """Return the `FileInfo` message of a node."""
         return messages.file_info(self.message, self.commit.finishing, node.path, node.size, node.digest)
+
+    def _resolve(self, path: str) -> tuple[Node | None, str]:
+        """Return the file at a path, None when there is not one, and the path as that of a directory."""
+        cleaned = paths.clean(path)
+        entry = self.file(cleaned)
+        return self.file_node(entry) if entry else None, paths.as_directory(cleaned)
 
 
 @contextmanager

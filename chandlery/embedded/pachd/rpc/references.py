@@ -110,21 +110,18 @@ def _in_provenance(db: Connection, in_repo: Repo, set_id: str) -> Commit | None:
 
 
 def _ancestor(db: Connection, start: Commit, steps: int) -> Commit:
-    found = start
-    for step in range(steps):
-        if found.parent is None:
-            raise unknown(
-                f"invalid offset for ancestor of commit: {tables.name_of(db, start)}, offset requested: {steps}, "
-                f"offset traversable: {step}"
-            )
-        found = tables.commit_by_pk(db, found.parent)
-    return found
+    step = -1
+    for step, found in enumerate(tables.line(db, start)):
+        if step == steps:
+            return found
+    raise unknown(
+        f"invalid offset for ancestor of commit: {tables.name_of(db, start)}, offset requested: {steps}, "
+        f"offset traversable: {step}"
+    )
 
 
 def _from_root(db: Connection, head: Commit, position: int) -> Commit:
-    line = [head]
-    while line[-1].parent is not None:
-        line.append(tables.commit_by_pk(db, line[-1].parent))
+    line = list(tables.line(db, head))
     if position == 0:
         return head
     if position > len(line):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-from chandlery.embedded.pachd.store import layers, paths, tables, triggers
+from chandlery.embedded.pachd.store import layers, paths, tables, triggers, walk
 from chandlery.embedded.pachd.store.chunks import ChunkStore, Small
 from chandlery.embedded.pachd.store.database import now
 from chandlery.embedded.pachd.store.failure import ServiceError, internal, unknown
@@ -57,8 +57,8 @@ def start_commit(work: Work, repo: Repo, branch_name: str, parent: Commit | None
     branch = tables.find_branch(work.db, repo, paths.check_name("branch", branch_name))
     if branch and tables.branch_sources(work.db, branch):
         raise unknown(f"cannot start a commit on an output branch: {repo}@{branch_name}")
-    if parent is None and branch and branch.head is not None:
-        parent = tables.commit_by_pk(work.db, branch.head)
+    if parent is None and branch:
+        parent = tables.head_of(work.db, branch)
     if parent and tables.state_of(work.db, parent) < State.FINISHING:
         raise unknown(f"parent commit {name_of(work.db, parent)} has not been finished")
     commit = _insert(work, repo, branch_name, parent, USER, description)
@@ -103,8 +103,8 @@ def create_branch(work: Work, repo: Repo, name: str, head: Commit | None, source
     branch = branch or _make_branch(work.db, repo, name)
     if any(source.repo == repo.pk for source in sources):
         raise unknown(f"repo {repo} cannot be in the provenance of its own branch")
-    upstream = _closure(work.db, [source.pk for source in sources], "source", "branch")
-    if branch.pk in upstream:
+    upstream = {*sources, *walk.nearest_first(work.db, sources, tables.branch_sources)}
+    if branch.pk in {each.pk for each in upstream}:
         raise internal(f"cycle detected because {repo}@{name} would be in its own provenance")
     before = {source.pk for source in tables.branch_sources(work.db, branch)}
     work.db.execute("DELETE FROM branch_provenance WHERE branch = ?", (branch.pk,))
@@ -154,7 +154,7 @@ def drop_commit(work: Work, commit: Commit, recursive: bool) -> None:
             raise unknown(f"cannot drop a commit that has children: {name_of(work.db, victim)}")
     for victim in victims:
         repo = tables.repo_by_pk(work.db, victim.repo)
-        parent = tables.commit_by_pk(work.db, victim.parent) if victim.parent is not None else None
+        parent = tables.parent_of(work.db, victim)
         heads = tables.branches(work.db, "head = ?", victim.pk)
         _delete(work.db, victim)
         for branch in heads:
@@ -231,7 +231,7 @@ def settle_contents(db: Connection, chunks: ChunkStore, commit: Commit) -> None:
 
 def _complete(work: Work, pk: int) -> None:
     commit = tables.commit_by_pk(work.db, pk)
-    parent = tables.commit_by_pk(work.db, commit.parent) if commit.parent is not None else None
+    parent = tables.parent_of(work.db, commit)
     if parent and not parent.finished:
         return  # its finish completes this one too
     error = commit.error
@@ -325,7 +325,7 @@ def _joined(db: Connection, branch: Branch) -> ServiceError:
 def _open_downstream(work: Work, branch: Branch) -> None:
     """Open a commit on a branch that depends on the heads of its provenance."""
     repo = tables.repo_by_pk(work.db, branch.repo)
-    current = tables.commit_by_pk(work.db, branch.head) if branch.head is not None else None
+    current = tables.head_of(work.db, branch)
     commit = _insert(work, repo, branch.name, current, AUTO, "")
     heads = [source.head for source in tables.branch_sources(work.db, branch) if source.head is not None]
     work.db.executemany(
@@ -337,7 +337,8 @@ def _open_downstream(work: Work, branch: Branch) -> None:
 
 def _follow(work: Work, branch: Branch) -> None:
     branch = tables.branch_by_pk(work.db, branch.pk)
-    if branch.head is not None and tables.commit_by_pk(work.db, branch.head).id == work.set_id:
+    head = tables.head_of(work.db, branch)
+    if head and head.id == work.set_id:
         return
     repo = tables.repo_by_pk(work.db, branch.repo)
     if tables.find_commit(work.db, repo, work.set_id):
@@ -346,8 +347,8 @@ def _follow(work: Work, branch: Branch) -> None:
 
 
 def _downstream(db: Connection, moved: list[int]) -> list[Branch]:
-    direct = [each.pk for pk in moved for each in tables.branch_dependants(db, tables.branch_by_pk(db, pk))]
-    found = _closure(db, direct, "branch", "source")
+    starts = [tables.branch_by_pk(db, pk) for pk in moved]
+    found = {each.pk for each in walk.nearest_first(db, starts, tables.branch_dependants)}
     ordered: list[int] = []
     while len(ordered) < len(found):
         for pk in sorted(found - set(ordered)):
@@ -357,20 +358,8 @@ def _downstream(db: Connection, moved: list[int]) -> list[Branch]:
     return [tables.branch_by_pk(db, pk) for pk in ordered]
 
 
-def _closure(db: Connection, start: list[int], to: str, by: str) -> set[int]:
-    found, waiting = set(start), list(start)
-    while waiting:
-        for (pk,) in db.execute(f"SELECT {to} FROM branch_provenance WHERE {by} = ?", (waiting.pop(),)):
-            if pk not in found:
-                found.add(pk)
-                waiting.append(pk)
-    return found
-
-
 def _with_subvenance(db: Connection, commit: Commit, recursive: bool, verb: str) -> list[Commit]:
-    found = [commit]
-    for each in found:
-        found.extend(other for other in tables.dependants(db, each) if other not in found)
+    found = [commit, *walk.nearest_first(db, [commit], tables.dependants)]
     if len(found) > 1 and not recursive:
         raise unknown(
             f"cannot {verb} commit ({name_of(db, commit)}) with subvenance without recursive; "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 from chandlery.embedded.pachd.store import tables
@@ -61,16 +61,13 @@ def base_commit(db: Connection, commit: Commit) -> Commit | None:
     Raises:
         ServiceError: UNKNOWN when it is not finished.
     """
-    parent = commit.parent
-    while parent is not None:
-        candidate = tables.commit_by_pk(db, parent)
+    for candidate in islice(tables.line(db, commit), 1, None):
         if not candidate.finished:
             raise unknown(
                 f"base commit {tables.name_of(db, candidate)} for commit {tables.name_of(db, commit)} unfinished"
             )
         if not candidate.error:
             return candidate
-        parent = candidate.parent
     return None
 
 

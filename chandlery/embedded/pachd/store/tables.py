@@ -140,6 +140,24 @@ def commit_by_pk(db: Connection, pk: int) -> Commit:
     return Commit(*db.execute(f"SELECT {_COMMIT} FROM commits WHERE pk = ?", (pk,)).fetchone())
 
 
+def parent_of(db: Connection, commit: Commit) -> Commit | None:
+    """Return the parent of a commit; None for a first commit."""
+    return None if commit.parent is None else commit_by_pk(db, commit.parent)
+
+
+def head_of(db: Connection, branch: Branch) -> Commit | None:
+    """Return the head of a branch; None inside the transaction that makes the branch."""
+    return None if branch.head is None else commit_by_pk(db, branch.head)
+
+
+def line(db: Connection, commit: Commit) -> Iterator[Commit]:
+    """Yield a commit, then its ancestors, the nearest first."""
+    at: Commit | None = commit
+    while at is not None:
+        yield at
+        at = parent_of(db, at)
+
+
 def commits(db: Connection, where: str, *values: object, order: str = "pk") -> Iterator[Commit]:
     """Yield the commits that fulfil an SQL condition, oldest first unless `order` says otherwise."""
     for row in db.execute(f"SELECT {_COMMIT} FROM commits WHERE {where} ORDER BY {order}", values):

@@ -118,7 +118,7 @@ def size_in_bytes(text: str) -> int:
 
 
 def _holds(db: Connection, trigger: Trigger, branch: Branch, new: Commit) -> bool:
-    old = tables.commit_by_pk(db, branch.head) if branch.head is not None else None
+    old = tables.head_of(db, branch)
     conditions = []
     if trigger.size:
         conditions.append(new.size - (old.size if old else 0) >= size_in_bytes(trigger.size))
@@ -129,11 +129,11 @@ def _holds(db: Connection, trigger: Trigger, branch: Branch, new: Commit) -> boo
 
 def _commits_between(db: Connection, old: Commit | None, new: Commit, enough: int) -> int:
     # The empty commit that a branch begins with does not count.
-    at: Commit | None = new
     count = 0
-    while at is not None and count < enough and not (old and at.pk == old.pk):
-        count += at.parent is not None or at.origin != AUTO
-        at = tables.commit_by_pk(db, at.parent) if at.parent is not None else None
+    for commit in tables.line(db, new):
+        if count >= enough or (old and commit.pk == old.pk):
+            break
+        count += commit.parent is not None or commit.origin != AUTO
     return count
 
 
