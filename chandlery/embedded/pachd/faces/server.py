@@ -143,11 +143,11 @@ def _reader(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 def _read(request: Any, stream: bool) -> Any:
     if stream:
-        return map(_whole, request)
-    return _whole(request)
+        return map(_well_formed, request)
+    return _well_formed(request)
 
 
-def _whole(message: Any) -> Any:
+def _well_formed(message: Any) -> Any:
     if isinstance(message, _Malformed):
         raise message.error
     return message

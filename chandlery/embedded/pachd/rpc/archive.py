@@ -32,7 +32,7 @@ def stream(found: Snapshot, pattern: str, lower: str, upper: str) -> Iterator[by
     seen, inside = "", "\0"
     gathered = bytearray()
     empty = True
-    for entry, small in _with_small(found, _wanted(found.matching_entries(pattern), lower, upper)):
+    for entry, small in _with_small(found, _in_range(found.matching_entries(pattern), lower, upper)):
         parent = entry.path[: entry.path.rindex("/") + 1]
         for directory in _new_directories(seen, parent):
             if directory < lower or _beyond(directory, upper):
@@ -73,7 +73,7 @@ def _with_small(found: Snapshot, entries: Iterable[Entry]) -> Iterator[tuple[Ent
         yield from zip(batch, found.small_contents(batch), strict=True)
 
 
-def _wanted(entries: Iterable[Entry], lower: str, upper: str) -> Iterator[Entry]:
+def _in_range(entries: Iterable[Entry], lower: str, upper: str) -> Iterator[Entry]:
     """Yield the files of a range and the first one after it, of which a directory may still be in the range."""
     for entry in entries:
         if entry.path >= lower:

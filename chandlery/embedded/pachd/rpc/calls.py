@@ -134,7 +134,7 @@ def _joining(
 
     def answer(call: Call, request: Any) -> Any:
         if call.transaction:
-            return joined(joining.append(call.store, call.transaction, kind, request))
+            return joined(joining.add_request(call.store, call.transaction, kind, request))
         return handler(call, request)
 
     return answer

@@ -61,7 +61,7 @@ def finish_commit_in(work: graph.Work, request: Any) -> None:
 def finish_commit(call: Call, request: Any) -> Any:
     """Finish a commit."""
     with call.store.chunks.in_use():
-        _settle_contents(call, request.commit)
+        _rechunk_before_writing(call, request.commit)
         with call.store.work() as work:
             finish_commit_in(work, request)
     if request.error:
@@ -69,19 +69,21 @@ def finish_commit(call: Call, request: Any) -> Any:
     return Empty()
 
 
-def _settle_contents(call: Call, message: Any) -> None:
+def _rechunk_before_writing(call: Call, message: Any) -> None:
     # Reading and chunking large files again may take long; here it does not block writers.
     with call.store.database.reading() as db:
         commit = references.commit(db, message)
-        unsettled = db.execute(
+        in_pieces = db.execute(
             "SELECT path, chunks FROM entry WHERE layer = ? AND whole = 0", (commit.pk,)
         ).fetchall()
-        settled = [
-            (path, old, *call.store.chunks.settle(db, old)) for path, old in unsettled if not commit.finishing
+        rechunked = [
+            (path, old, *call.store.chunks.rechunk(db, old))
+            for path, old in in_pieces
+            if not commit.finishing
         ]
-    if settled:
+    if rechunked:
         with call.store.database.writing() as db:
-            for path, old, new, small in settled:
+            for path, old, new, small in rechunked:
                 graph.insert_small(db, small)
                 db.execute(
                     "UPDATE entry SET chunks = ?, whole = 1 WHERE layer = ? AND path = ? AND chunks = ?",

@@ -11,7 +11,7 @@ from pachyderm_sdk.api import pfs
 
 from chandlery.embedded.pachd.rpc import operations, references
 from chandlery.embedded.pachd.rpc.calls import Call, rpc
-from chandlery.embedded.pachd.rpc.modify import record
+from chandlery.embedded.pachd.rpc.modify import read_changes
 from chandlery.embedded.pachd.rpc.reading import snapshot
 from chandlery.embedded.pachd.store import changes, tables
 from chandlery.embedded.pachd.store.database import now
@@ -27,7 +27,7 @@ def create_file_set(call: Call, requests: Iterator[Any]) -> Any:
     """Stage the operations of a stream; the file set lasts ten minutes unless renewed."""
     stream = (operations.from_message(request) for request in requests)
     with call.store.chunks.in_use():
-        return _enter(call, record(call, stream, uuid.uuid4().hex))
+        return _enter(call, read_changes(call, stream, uuid.uuid4().hex))
 
 
 @rpc("/pfs_v2.API/AddFileSet", pfs.AddFileSetRequest)
@@ -68,7 +68,7 @@ def get_file_set(call: Call, request: Any) -> Any:
     staged = changes.ChangeSet(call.store.database, uuid.uuid4().hex)
     with snapshot(call, request.commit) as found:
         for entry in found.entries():
-            staged.add(changes.Change(changes.Kind.APPEND, entry.path, entry.size, entry.chunks or b""))
+            staged.add(changes.Change(changes.Effect.APPEND, entry.path, entry.size, entry.chunks or b""))
         return _enter(call, staged)
 
 

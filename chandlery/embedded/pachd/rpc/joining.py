@@ -17,7 +17,7 @@ from chandlery.embedded.pachd.store.store import Store
 WORK: dict[str, Callable[[Work, Any], Any]] = {}
 
 
-def append(store: Store, transaction_id: str, kind: str, request: Any) -> Any:
+def add_request(store: Store, transaction_id: str, kind: str, request: Any) -> Any:
     """Add a request to a transaction; return its answer in a trial run of all requests so far.
 
     Args:
@@ -39,7 +39,7 @@ def append(store: Store, transaction_id: str, kind: str, request: Any) -> Any:
         work.db.execute("SAVEPOINT trial")
         trial = Work(work.db, work.chunks, transaction_id)
         answers = [carry_out(trial, each) for each in gathered.requests]
-        trial.settle()
+        trial.start_downstream()
         work.db.execute("ROLLBACK TO trial")
         work.db.execute("RELEASE trial")
     return answers[-1]

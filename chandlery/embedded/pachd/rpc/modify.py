@@ -31,7 +31,7 @@ def modify_file(call: Call, requests: Iterator[Any]) -> Any:
     if not isinstance(first, SetCommit):
         raise unknown("first message must be a commit")
     with call.store.chunks.in_use():
-        changes = record(call, stream)
+        changes = read_changes(call, stream)
         try:
             with call.store.work() as work:
                 commit_changes(work, first.commit, changes)
@@ -41,7 +41,7 @@ def modify_file(call: Call, requests: Iterator[Any]) -> Any:
     return Empty()
 
 
-def record(call: Call, stream: Iterator[Operation], file_set: str = "") -> ChangeSet:
+def read_changes(call: Call, stream: Iterator[Operation], file_set: str = "") -> ChangeSet:
     """Store the contents that a stream brings and return its changes, not yet made anywhere."""
     changes = ChangeSet(call.store.database, file_set)
     recorder = Recorder(call.store.chunks, changes)

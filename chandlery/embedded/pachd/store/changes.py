@@ -25,7 +25,7 @@ _SPILL_BYTES = 32 * 1024 * 1024
 _GATHERED = 1000  # entries inserted together
 
 
-class Kind(IntEnum):
+class Effect(IntEnum):
     """Effect of a change on the file, or directory, at its path."""
 
     REPLACE = 1
@@ -38,7 +38,7 @@ class Kind(IntEnum):
 class Change:
     """One step of a change set; `chunks` and `size` (bytes) of what is put there."""
 
-    kind: Kind
+    kind: Effect
     path: str
     size: int = 0
     chunks: bytes = b""
@@ -114,7 +114,7 @@ class Recorder:
         self._raw_path = ""
         self._writer: FileWriter | None = None
         self._deleted = ""  # a deletion held back: followed by Add of the same path it is a replacement
-        self._kind = Kind.APPEND
+        self._kind = Effect.APPEND
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="pachd-put")
 
     def add(self, path: str, data: bytes | memoryview) -> None:
@@ -122,10 +122,10 @@ class Recorder:
         if self._writer is None or path != self._raw_path:
             cleaned = paths.check_path(path)
             self._close_file()
-            self._kind = Kind.APPEND
+            self._kind = Effect.APPEND
             if self._deleted:
                 if self._deleted == cleaned:
-                    self._kind, self._deleted = Kind.REPLACE, ""
+                    self._kind, self._deleted = Effect.REPLACE, ""
                 self._flush_deleted()
             self._raw_path, self._path = path, cleaned
             self._writer = FileWriter(self._store, self._pool)
@@ -137,7 +137,7 @@ class Recorder:
         self._flush_deleted()
         cleaned = paths.clean(path)
         if path.endswith("/") or cleaned == "/":
-            self._changes.add(Change(Kind.DELETE_BELOW, paths.as_directory(cleaned)))
+            self._changes.add(Change(Effect.DELETE_BELOW, paths.as_directory(cleaned)))
         else:
             self._deleted = cleaned
 
@@ -145,7 +145,7 @@ class Recorder:
         """Put contents that are stored already."""
         self._close_file()
         self._flush_deleted()
-        self._changes.add(Change(Kind.APPEND if append else Kind.REPLACE, path, size, chunks))
+        self._changes.add(Change(Effect.APPEND if append else Effect.REPLACE, path, size, chunks))
 
     def finish(self) -> None:
         """Complete the last file and deletion."""
@@ -166,7 +166,7 @@ class Recorder:
 
     def _flush_deleted(self) -> None:
         if self._deleted:
-            self._changes.add(Change(Kind.DELETE, self._deleted))
+            self._changes.add(Change(Effect.DELETE, self._deleted))
             self._deleted = ""
 
 
@@ -180,7 +180,7 @@ def stored_changes(db: Connection, file_set: str) -> Iterator[Change]:
             (file_set, position),
         ).fetchall()
         for _, kind, path, size, chunks in rows:
-            yield Change(Kind(kind), path, size, chunks)
+            yield Change(Effect(kind), path, size, chunks)
         if not rows:
             return
         position = rows[-1][0]
@@ -194,11 +194,11 @@ def apply(db: Connection, commit: Commit, changes: Iterable[Change]) -> None:
     """
     layer = _Layer(db, commit)
     for change in changes:
-        if change.kind is Kind.REPLACE:
+        if change.kind is Effect.REPLACE:
             layer.replace(change.path, change.size, change.chunks)
-        elif change.kind is Kind.APPEND:
+        elif change.kind is Effect.APPEND:
             layer.append(change.path, change.size, change.chunks)
-        elif change.kind is Kind.DELETE:
+        elif change.kind is Effect.DELETE:
             layer.delete(change.path)
         else:
             layer.delete_below(change.path)
@@ -241,7 +241,7 @@ class _Layer:
         self.flush()
         self._db.execute("DELETE FROM entry WHERE layer = ? AND path = ?", (self._commit.pk, path))
         if layers.lookup(self._db, self._below(), path):
-            self._bury([path])
+            self._mark_deleted([path])
 
     def delete_below(self, directory: str) -> None:
         self.flush()
@@ -252,7 +252,7 @@ class _Layer:
         if directory == "/":
             self.cleared = True
         else:
-            self._bury([entry.path for entry in layers.scan(self._db, self._below(), lower, upper)])
+            self._mark_deleted([entry.path for entry in layers.scan(self._db, self._below(), lower, upper)])
 
     def flush(self) -> None:
         if self._gathered:
@@ -265,10 +265,10 @@ class _Layer:
             self._statement = statement
         self._gathered.append((self._commit.pk, path, size, chunks, is_whole(chunks)))
 
-    def _bury(self, buried: list[str]) -> None:
+    def _mark_deleted(self, deleted: list[str]) -> None:
         self._db.executemany(
             "INSERT OR REPLACE INTO entry (layer, path, size, chunks, whole) VALUES (?, ?, 0, NULL, 1)",
-            [(self._commit.pk, path) for path in buried],
+            [(self._commit.pk, path) for path in deleted],
         )
 
     def _below(self) -> layers.View:

@@ -159,7 +159,7 @@ class ChunkStore:
         pieces = _recut(self.read(connection, chunks))
         return digest_of(b"".join(digest_of(piece) for piece in pieces))
 
-    def settle(self, connection: sqlite3.Connection, chunks: bytes) -> tuple[bytes, list[Small]]:
+    def rechunk(self, connection: sqlite3.Connection, chunks: bytes) -> tuple[bytes, list[Small]]:
         """Chunk a file again, every 8 MiB, and keep the leading chunks that have this length already.
 
         Returns:
@@ -267,7 +267,7 @@ class FileWriter:
         """Append `data`."""
         self.size += len(data)
         if len(data) < _PIECE and len(data) + self._held < CHUNK_BYTES:
-            self._hold_small(data)
+            self._append_small(data)
             return
         view = memoryview(data)
         while view:
@@ -297,7 +297,7 @@ class FileWriter:
             if not future.cancelled():
                 future.exception()
 
-    def _hold_small(self, data: Buffer) -> None:
+    def _append_small(self, data: Buffer) -> None:
         self._held += len(data)
         if self._parts and isinstance(self._parts[-1], bytearray):
             self._parts[-1] += data

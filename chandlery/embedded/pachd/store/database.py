@@ -97,13 +97,13 @@ class Database:
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection with no transaction open."""
-        connection = self._take()
+        connection = self._acquire()
         try:
             yield connection
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            self._give_back(connection)
+            self._release(connection)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -128,7 +128,7 @@ class Database:
             for connection in idle:
                 connection.close()
 
-    def _take(self) -> sqlite3.Connection:
+    def _acquire(self) -> sqlite3.Connection:
         with self._lock:
             if self._pid != os.getpid():
                 # Forked: SQLite forbids using, or closing, what the parent process opened.
@@ -142,7 +142,7 @@ class Database:
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _release(self, connection: sqlite3.Connection) -> None:
         with self._lock:
             if self._pid == os.getpid() and len(self._idle) < 8:
                 self._idle.append(connection)

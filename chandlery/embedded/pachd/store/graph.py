@@ -1,7 +1,7 @@
 """Commits and branches: starting, finishing, moving heads, and what follows downstream.
 
 Everything here happens within one database transaction, a `Work`. All commits that one transaction starts
-carry the same id (the id of their commit set); `Work.settle` then makes the commits that follow downstream.
+carry the same id (the id of their commit set); `Work.start_downstream` then makes the commits that follow downstream.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from chandlery.embedded.pachd.store.tables import (
 
 @dataclass
 class Work:
-    """One transaction on the graph; call `settle` before it is committed."""
+    """One transaction on the graph; call `start_downstream` before it is committed."""
 
     db: Connection
     chunks: ChunkStore
     set_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     moved: list[int] = field(default_factory=list)
 
-    def settle(self) -> None:
+    def start_downstream(self) -> None:
         """Start the commits that follow downstream of the branches whose heads moved."""
         moved, self.moved = self.moved, []
         for branch in _downstream(self.db, moved):
@@ -136,7 +136,7 @@ def delete_branch(work: Work, branch: Branch, force: bool) -> None:
         )
     if triggers.related(work.db, branch) and not force:
         raise _joined(work.db, branch)
-    triggers.forget(work.db, branch)
+    triggers.delete_triggers(work.db, branch)
     work.db.execute("DELETE FROM branch_provenance WHERE branch = ? OR source = ?", (branch.pk, branch.pk))
     work.db.execute("DELETE FROM branch WHERE pk = ?", (branch.pk,))
 
@@ -202,7 +202,7 @@ def delete_repo(work: Work, repo: Repo, force: bool) -> None:
         work.db.execute(
             "DELETE FROM branch_provenance WHERE branch = ? OR source = ?", (branch.pk, branch.pk)
         )
-        triggers.forget(work.db, branch)
+        triggers.delete_triggers(work.db, branch)
     mine = "(SELECT pk FROM commits WHERE repo = ?)"
     work.db.execute(
         f"DELETE FROM commit_provenance WHERE commits IN {mine} OR source IN {mine}", (repo.pk, repo.pk)
@@ -218,11 +218,11 @@ def insert_small(db: Connection, small: list[Small]) -> None:
     db.executemany("INSERT OR IGNORE INTO small_chunk (digest, data) VALUES (?, ?)", small)
 
 
-def settle_contents(db: Connection, chunks: ChunkStore, commit: Commit) -> None:
+def rechunk_files(db: Connection, chunks: ChunkStore, commit: Commit) -> None:
     """Cut the files that were appended to as if they had been written in one go."""
     rows = db.execute("SELECT path, chunks FROM entry WHERE layer = ? AND whole = 0", (commit.pk,)).fetchall()
     for path, old in rows:
-        new, small = chunks.settle(db, old)
+        new, small = chunks.rechunk(db, old)
         insert_small(db, small)
         db.execute(
             "UPDATE entry SET chunks = ?, whole = 1 WHERE layer = ? AND path = ?", (new, commit.pk, path)
@@ -236,13 +236,13 @@ def _complete(work: Work, pk: int) -> None:
         return  # its finish completes this one too
     error = commit.error
     if not error:
-        settle_contents(work.db, work.chunks, commit)
+        rechunk_files(work.db, work.chunks, commit)
         collision = layers.find_collision(work.db, commit, layers.view(work.db, commit))
         error = f"file / directory path collision ({collision})" if collision else ""
     if error:
         work.db.execute("UPDATE commits SET error = ? WHERE pk = ?", (error, pk))
     else:
-        layers.settle(work.db, commit)
+        layers.place(work.db, commit)
     work.db.execute("UPDATE commits SET finished = ?, updated = ? WHERE pk = ?", (now(), now(), pk))
     if not error:
         _fire_triggers(work, pk)
@@ -256,7 +256,7 @@ def _fire_triggers(work: Work, pk: int) -> None:
     commit = tables.commit_by_pk(work.db, pk)
     for branch in triggers.fired_by(work.db, commit):
         _set_head(later, branch, commit)
-    later.settle()
+    later.start_downstream()
 
 
 def _insert(

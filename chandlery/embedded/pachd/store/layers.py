@@ -116,7 +116,7 @@ def totals(db: Connection, commit: Commit, under: Commit | None) -> tuple[int, i
     return files + (under.files if under else 0), bytes_ + (under.size if under else 0)
 
 
-def settle(db: Connection, commit: Commit) -> None:
+def place(db: Connection, commit: Commit) -> None:
     """Give a commit that is being finished its place in the layers and count what it shows."""
     under = None if commit.cleared else base_commit(db, commit)
     files, size = totals(db, commit, under)

@@ -55,7 +55,7 @@ class Store:
         with self.database.writing() as db:
             work = Work(db, self.chunks, set_id) if set_id else Work(db, self.chunks)
             yield work
-            work.settle()
+            work.start_downstream()
 
     def collect(self) -> int:
         """Free what nothing refers to; does nothing while another call uses the chunks.
@@ -70,7 +70,7 @@ class Store:
                 expired = "(SELECT id FROM file_set WHERE expires >= ?)"
                 db.execute(f"DELETE FROM change WHERE file_set NOT IN {expired}", (now(),))
                 db.execute("DELETE FROM file_set WHERE expires < ?", (now(),))
-                wanted = _wanted(db)
+                wanted = _referenced(db)
                 unwanted = [
                     row for row in db.execute("SELECT digest FROM small_chunk") if row[0] not in wanted
                 ]
@@ -84,7 +84,9 @@ class Store:
                 return 0, 0
             with self.database.reading() as db:
                 live = "WHERE file_set IN (SELECT id FROM file_set WHERE expires >= ?)"
-                sizes = [path.stat().st_size for path in self.chunks.unwanted(_wanted(db, live, (now(),)))]
+                sizes = [
+                    path.stat().st_size for path in self.chunks.unwanted(_referenced(db, live, (now(),)))
+                ]
             return len(sizes), sum(sizes)
 
     def close(self) -> None:
@@ -92,7 +94,9 @@ class Store:
         self.database.close()
 
 
-def _wanted(db: sqlite3.Connection, changes: str = "WHERE true", values: tuple[int, ...] = ()) -> set[bytes]:
+def _referenced(
+    db: sqlite3.Connection, changes: str = "WHERE true", values: tuple[int, ...] = ()
+) -> set[bytes]:
     wanted: set[bytes] = set()
     for rows in (
         db.execute("SELECT DISTINCT chunks FROM entry WHERE chunks IS NOT NULL"),

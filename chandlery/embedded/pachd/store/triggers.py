@@ -84,7 +84,7 @@ def related(db: Connection, branch: Branch) -> list[Branch]:
     return [tables.branch_by_pk(db, pk) for pk in others]
 
 
-def forget(db: Connection, branch: Branch) -> None:
+def delete_triggers(db: Connection, branch: Branch) -> None:
     """Remove every trigger that a branch has part in."""
     db.execute("DELETE FROM branch_trigger WHERE branch = ? OR source = ?", (branch.pk, branch.pk))
 
@@ -99,7 +99,7 @@ def fired_by(db: Connection, commit: Commit) -> list[Branch]:
     for source in moved:
         for trigger in _triggers(db, "source = ?", source):
             branch = tables.branch_by_pk(db, trigger.branch)
-            if branch.head != commit.pk and _holds(db, trigger, branch, commit):
+            if branch.head != commit.pk and _is_met(db, trigger, branch, commit):
                 moved.append(branch.pk)
                 fired.append(branch)
     return fired
@@ -117,7 +117,7 @@ def size_in_bytes(text: str) -> int:
     return int(float(match["number"]) * 1000 ** _POWERS.get((match["unit"] or "").lower(), 0))
 
 
-def _holds(db: Connection, trigger: Trigger, branch: Branch, new: Commit) -> bool:
+def _is_met(db: Connection, trigger: Trigger, branch: Branch, new: Commit) -> bool:
     old = tables.head_of(db, branch)
     conditions = []
     if trigger.size:
