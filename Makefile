@@ -12,7 +12,7 @@ ONLY ?=
 ROWS ?=
 CASES ?= 300
 
-.PHONY: help setup demo demo-bad test test-fast contract load chaos fuzz lint golden bench new-component wheel clean
+.PHONY: help setup demo demo-bad test test-fast contract load chaos fuzz lint golden bench new-component wheel try-wheel clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ new-component: $(SETUP) ## A working component with test: FAMILY=data NAME=verb_
 
 wheel: $(SETUP) ## Build the wheel
 	$(UV) build --wheel
+
+try-wheel: wheel ## Install the wheel with pip elsewhere, as an ordinary user, and run the demo from it
+	scripts/try_wheel.sh dist/chandlery-*.whl $(PYTHON)
 
 clean: ## Stop the platform, remove everything that was made here
 	-test -d .venv && $(RUN) chandlery down
