@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from chandlery.cli.output import visible
 from chandlery.runs.record import RunRecord
 
 # Events whose message is worth a line of its own in the scrollback.
@@ -55,7 +56,7 @@ class Display:
 
     def line(self, text: str) -> None:
         """Print a lasting line."""
-        self._console.print(Text(text))
+        self._console.print(Text(visible(text)))
 
     def start(self, record: RunRecord, resumed: bool) -> None:
         """Print the run's id."""

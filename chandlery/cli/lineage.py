@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chandlery.cli.output import console, print_json
+from chandlery.cli.output import console, print_json, visible
 
 
 def lineage(ref: str, *, as_json: bool) -> None:
@@ -11,6 +11,7 @@ def lineage(ref: str, *, as_json: bool) -> None:
     Raises:
         NotFoundError: nothing of that name; the message names the systems that were searched.
     """
+    from rich.text import Text
     from rich.tree import Tree
 
     from chandlery.lineage import Node, trace
@@ -24,10 +25,13 @@ def lineage(ref: str, *, as_json: bool) -> None:
         for child in node.children:
             grow(child, tree.add(label(child)))
 
-    def label(node: Node) -> str:
-        details = ", ".join(f"{key} {value}" for key, value in node.details.items() if value)
-        name = f"[bold green]{node.name}[/bold green]" if node.asked else node.name
-        return f"[bold]{node.kind}[/bold] {name}" + (f"  [dim]{details}[/dim]" if details else "")
+    def label(node: Node) -> Text:
+        # Text and not markup: a branch or a message may hold brackets.
+        text = Text.assemble(
+            (node.kind, "bold"), " ", (visible(node.name), "bold green" if node.asked else "")
+        )
+        details = ", ".join(f"{key} {visible(value)}" for key, value in node.details.items() if value)
+        return text.append(f"  {details}", style="dim") if details else text
 
     tree = Tree(label(root))
     grow(root, tree)

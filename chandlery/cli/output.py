@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+
+def visible(text: object) -> str:
+    """Return a text with its control characters shown and not obeyed: a name may hold an escape sequence."""
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf") else f"\\x{ord(char):02x}"
+        for char in str(text)
+    )
 
 
 def console() -> Console:
@@ -26,5 +36,5 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], title: 
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))  # Text: a name in brackets is not markup
     console().print(table)

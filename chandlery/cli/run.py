@@ -12,7 +12,7 @@ from typing import Any
 from chandlery import addresses, catalog, platform
 from chandlery.cli.arguments import for_dry_run, parse, pin_recipes
 from chandlery.cli.display import Display
-from chandlery.cli.output import console, print_json
+from chandlery.cli.output import console, print_json, visible
 from chandlery.errors import UserError
 from chandlery.runs.record import RunRecord, runs_root
 
@@ -107,6 +107,7 @@ def _document(record: RunRecord, seconds: float) -> dict[str, Any]:
 
 def _summarise(record: RunRecord, seconds: float, home: Path) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from chandlery.runs.summary import read_summary
 
@@ -124,7 +125,7 @@ def _summarise(record: RunRecord, seconds: float, home: Path) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in facts.items():
-        table.add_row(key, str(value))
+        table.add_row(Text(key), Text(visible(value)))
     if facts:
         console().print(table)
     if summary and summary.curl:

@@ -35,8 +35,9 @@ def main() -> int:
     except ChandleryError as error:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
-    from chandlery.inference.process import serve
+    from chandlery.inference.process import raise_descriptor_limit, serve
 
+    raise_descriptor_limit()
     port = listener.getsockname()[1]
     report(
         "server.ready",

@@ -127,7 +127,7 @@ class Replica:
             Route("/api/v0.1/feedback", feedback, methods=post),
             # what it calls on a model container
             Route("/predict", predict, methods=both),
-            Route("/send-feedback", feedback, methods=both),
+            Route("/send-feedback", feedback, methods=post),  # never by GET, which any web page can send
             Route("/health/ping", _pong, methods=get),
             Route("/health/status", v1_health, methods=get),
             Route("/api/v1.0/health/status", v1_health, methods=get),

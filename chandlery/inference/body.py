@@ -19,8 +19,9 @@ async def read_json(exchange: Exchange, limit: int) -> Any:
         limit: largest body in bytes.
 
     Raises:
-        Refused: too large (413), compressed or multipart (415), not JSON (400).
+        Refused: of a web page of another site (403), too large (413), compressed or multipart (415), not JSON (400).
     """
+    _refuse_other_sites(exchange)
     if exchange.method == "GET":
         return _parse(exchange.query("json").encode())
     kind = exchange.headers.get("content-type", "")
@@ -38,6 +39,19 @@ async def read_json(exchange: Exchange, limit: int) -> Any:
         )
         return _parse(field[0].encode() if field else body)
     return _parse(body)
+
+
+def _refuse_other_sites(exchange: Exchange) -> None:
+    """Refuse what a browser sends for a page of another site.
+
+    A page can send a GET and a POST of a form or of plain text to any address, without asking. For JSON the browser
+    asks first, and this server never agrees. Clients that are not browsers send none of these headers.
+    """
+    headers = exchange.headers
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise Refused(403, "a web page of another site may not send requests here")
+    if "origin" in headers and not headers.get("content-type", "").startswith("application/json"):
+        raise Refused(415, "a web page has to send application/json")
 
 
 def _parse(text: bytes) -> Any:

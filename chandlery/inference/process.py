@@ -75,3 +75,14 @@ class _Server(uvicorn.Server):
         report("server.draining", f"draining: {len(self._replica.batcher)} requests wait")
         self._replica.draining = True
         asyncio.get_running_loop().call_later(self._drain_delay, setattr, self, "should_exit", True)
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many open files, and so connections, as the system lets this process have; often 1,024 at the start."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = hard if hard != resource.RLIM_INFINITY else 1 << 20
+    if soft < most:
+        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -289,3 +289,40 @@ def test_request_log(make_client, tmp_path):
     assert path.name.startswith("v3-")
     assert lines[0]["model_version"] == "3"
     assert lines[0]["predictor"] == "v3"
+
+
+FEEDBACK = {"response": {"meta": {"tags": {"predictor": "v3"}}}, "reward": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "http://evil.example", "content-type": "text/plain"}, 415),
+        ({"origin": "null", "content-type": "application/x-www-form-urlencoded"}, 415),
+        ({"sec-fetch-site": "cross-site", "content-type": "application/json"}, 403),
+        ({"sec-fetch-site": "same-site", "content-type": "text/plain"}, 403),
+    ],
+)
+@pytest.mark.parametrize("path", [PREDICTIONS, "/api/v1.0/feedback", "/send-feedback"])
+def test_a_web_page_of_another_site_sends_nothing(make_client, path, headers, status):
+    client = make_client()
+    body = json.dumps(TABLE if path == PREDICTIONS else FEEDBACK)
+    assert client.post(path, content=body, headers=headers).status_code == status
+    assert "chandlery_feedback_total{" not in client.get("/metrics").text or "1.0" not in [
+        line.rsplit(" ", 1)[1]
+        for line in client.get("/metrics").text.splitlines()
+        if line.startswith("chandlery_feedback_total{")
+    ]
+
+
+def test_feedback_is_never_taken_by_get(make_client):
+    client = make_client()
+    assert client.get("/send-feedback", params={"json": json.dumps(FEEDBACK)}).status_code == 405
+    assert client.post("/send-feedback", json=FEEDBACK).status_code == 200
+
+
+def test_a_client_that_is_not_a_browser_may_send_what_it_likes(make_client):
+    client = make_client()
+    for kind in ("application/json", "text/plain", "application/x-www-form-urlencoded", ""):
+        headers = {"content-type": kind} if kind else {}
+        assert client.post(PREDICTIONS, content=json.dumps(TABLE), headers=headers).status_code == 200
