@@ -14,7 +14,6 @@ import hashlib
 import importlib
 import importlib.util
 import shutil
-import sys
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from chandlery.errors import RecipeError
+from chandlery.recipe_import import import_recipe
 
 if TYPE_CHECKING:
     import keras
@@ -265,7 +265,7 @@ def load_recipe(reference: str) -> LoadedRecipe:
 
     Args:
         reference: `path/to/recipe.py:Class` or `package.module:Class`, optionally followed by `@<digest>`, which
-            must then match the source. A file may import its neighbours with relative imports.
+            must then match the source. A file may import its neighbours, `from churn import Churn` or relatively.
 
     Raises:
         RecipeError: not found, not loadable, not a recipe, or changed since it was pinned.
@@ -384,25 +384,17 @@ def _locate(target: str, reference: str) -> tuple[Path, str]:
 
 
 def _import(source: Path, entry: str, digest: str, reference: str) -> types.ModuleType:
-    # A package of its own per digest: two versions of one recipe (champion and challenger) live side by side.
-    package = f"_chandlery_recipe_{digest}"
-    if package not in sys.modules:
-        parent = types.ModuleType(package)
-        parent.__path__ = [str(source)]
-        sys.modules[package] = parent
-    name = ".".join([package, *Path(entry).with_suffix("").parts])
-    # Python recognises stale bytecode by size and second of change only: a recipe edited and run at once could run as it
-    # was, under the new digest. And a folder that we only read from, a model package above all, stays as it is.
-    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        return importlib.import_module(name)
+        return import_recipe(source, entry, digest)
+    except ModuleNotFoundError as error:
+        raise RecipeError(
+            f"recipe {reference!r} imports {error.name}, which is not installed and not beside {source / entry}",
+            f"install {error.name} here and in the image, or put the file beside the recipe",
+        ) from error
     except Exception as error:
-        sys.modules.pop(name, None)
         raise RecipeError(
             f"recipe {reference!r} cannot be loaded: {type(error).__name__}: {error}", f"see {source / entry}"
         ) from error
-    finally:
-        sys.dont_write_bytecode = writes
 
 
 def _check(recipe: Recipe, reference: str) -> None:

@@ -69,7 +69,7 @@ def _answer(method: str, address: str, headers: dict[str, str]) -> Iterator[http
             answer = client.send(request, stream=True)
         except httpx.InvalidURL as error:
             raise UserError(f"source {address}: {error}", "check the address") from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # too many redirects among them
             raise PlatformError(
                 f"source {address}: cannot be reached: {error or type(error).__name__}",
                 "check the address and the network, then run again",

@@ -335,3 +335,29 @@ def test_gcs_without_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     with pytest.raises(PlatformError, match="no Google credentials"):
         data.commit("gs://scans/x", "digits")
+
+
+def test_a_circle_of_redirects_ends_in_two_lines() -> None:
+    import http.server
+    import threading
+
+    class Circle(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("location", "/again")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815 (the names of the standard library)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Circle)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        with pytest.raises(PlatformError, match="redirects"):
+            list(open_source(f"http://127.0.0.1:{server.server_port}/x").entries())
+    finally:
+        server.shutdown()
+        server.server_close()

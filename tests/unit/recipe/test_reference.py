@@ -117,3 +117,68 @@ def test_a_method_that_raises_is_named(recipe_file: Path) -> None:
     recipe = load_recipe(f"{recipe_file}:Tiny").recipe
     with pytest.raises(RecipeError, match=r"Tiny\.load raised ValueError: no luck"):
         guarded(recipe, "load", recipe_file.parent)
+
+
+ABSOLUTE = [
+    "from neighbour import ANSWER",
+    "import neighbour; ANSWER = neighbour.ANSWER",
+    "import neighbour as other, json; ANSWER = other.ANSWER",
+    "from parts.deep import ANSWER",
+    "import parts.deep; ANSWER = parts.deep.ANSWER",
+    "import parts.deep as deep; ANSWER = deep.ANSWER",
+    "from parts import deep; ANSWER = deep.ANSWER",
+    "from parts.above import ANSWER",
+]
+
+
+def write_parts(folder: Path, statement: str, answer: int) -> Path:
+    (folder / "parts").mkdir(parents=True)
+    (folder / "parts" / "__init__.py").touch()
+    (folder / "neighbour.py").write_text(f"ANSWER = {answer}\n")
+    (folder / "parts" / "deep.py").write_text(f"ANSWER = {answer}\n")
+    (folder / "parts" / "above.py").write_text("from neighbour import ANSWER\n")
+    path = folder / "tiny.py"
+    path.write_text(SOURCE.replace("from .neighbour import ANSWER", statement))
+    return path
+
+
+@pytest.mark.parametrize("statement", ABSOLUTE)
+def test_a_recipe_imports_its_neighbours_as_a_script_does(tmp_path: Path, statement: str) -> None:
+    """Two versions side by side have their own neighbours, and a snapshot needs nothing of the folder."""
+    first = load_recipe(f"{write_parts(tmp_path / 'first', statement, 1)}:Tiny")
+    second = load_recipe(f"{write_parts(tmp_path / 'second', statement, 2)}:Tiny")
+    assert (first.recipe.answer_value, second.recipe.answer_value) == (1, 2)
+    reference = snapshot(first, tmp_path / "kept")
+    (tmp_path / "first").rename(tmp_path / "gone")
+    assert load_snapshot(tmp_path / "kept", reference).recipe.answer_value == 1
+
+
+def test_a_neighbour_takes_the_place_of_no_other_module(tmp_path: Path) -> None:
+    (tmp_path / "secrets.py").write_text("raise RuntimeError('not the standard library')\n")
+    (tmp_path / "orjson.py").write_text("VALUE = 5\n")
+    path = tmp_path / "tiny.py"
+    path.write_text(
+        SOURCE.replace("from .neighbour import ANSWER", "import secrets, orjson; ANSWER = orjson.VALUE")
+    )
+    assert load_recipe(f"{path}:Tiny").recipe.answer_value == 5
+    import orjson
+
+    assert orjson.loads(b"1") == 1
+
+
+def test_a_neighbour_imported_in_a_method_is_found(tmp_path: Path) -> None:
+    path = write_parts(tmp_path / "lazy", "ANSWER = 0", 7)
+    path.write_text(
+        path.read_text().replace(
+            'raise ValueError("no luck")', "\n        from neighbour import ANSWER\n        return ANSWER"
+        )
+    )
+    assert load_recipe(f"{path}:Tiny").recipe.load(tmp_path) == 7
+
+
+def test_a_missing_package_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.py"
+    path.write_text(SOURCE.replace("from .neighbour import ANSWER", "import not_installed_at_all"))
+    with pytest.raises(RecipeError, match="imports not_installed_at_all") as caught:
+        load_recipe(f"{path}:Tiny")
+    assert "install not_installed_at_all" in caught.value.hint

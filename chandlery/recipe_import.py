@@ -1,0 +1,117 @@
+"""Imports a recipe's files as a package of their own, so that two versions of one recipe live side by side.
+
+A recipe's file may import its neighbours as a script does (`from churn import Churn`): in the files of a recipe, and
+only there, such an import is read as a relative one. So a neighbour takes the place of no module that the package or
+its libraries import, and each version of a recipe has its own neighbours. A module of the standard library comes first.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+import types
+from collections.abc import Sequence
+from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
+from pathlib import Path
+
+_PREFIX = "_chandlery_recipe_"
+
+
+def import_recipe(source: Path, entry: str, digest: str) -> types.ModuleType:
+    """Import a recipe's own file, and with it the neighbours that it imports.
+
+    Args:
+        source: folder whose Python files belong to the recipe.
+        entry: path of the recipe's own file, relative to `source`.
+        digest: digest of the source; each has a package of its own.
+
+    Raises:
+        Exception: what the recipe's files raise.
+    """
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+    package = _PREFIX + digest
+    if package not in sys.modules:
+        parent = types.ModuleType(package)
+        parent.__path__ = [str(source)]
+        sys.modules[package] = parent
+    name = ".".join([package, *Path(entry).with_suffix("").parts])
+    # Python recognises stale bytecode by size and second of change only: a recipe edited and run at once could run as
+    # it was, under the new digest. And a folder that is only read, a model package above all, stays as it is.
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        return importlib.import_module(name)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    finally:
+        sys.dont_write_bytecode = writes
+
+
+class _Finder:
+    """Finds the modules of recipes' packages."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith(_PREFIX) or not path:
+            return None
+        for folder in path:
+            spec = FileFinder(folder, (_Loader, [".py"])).find_spec(fullname)
+            if spec is not None and spec.loader is not None:
+                return spec
+        return None
+
+
+class _Loader(SourceFileLoader):
+    """Compiles a file of a recipe, its imports of neighbours made relative."""
+
+    def source_to_code(  # type: ignore[override]
+        self, data: bytes, path: str, *, _optimize: int = -1
+    ) -> types.CodeType:
+        tree = ast.parse(data, filename=path)
+        package = self.name if Path(path).name == "__init__.py" else self.name.rpartition(".")[0]
+        root = sys.modules[self.name.partition(".")[0]].__path__[0]
+        tree = _Relative(_neighbours(Path(root)), level=package.count(".") + 1).visit(tree)
+        return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True, optimize=_optimize)
+
+
+def _neighbours(folder: Path) -> set[str]:
+    names = {path.stem for path in folder.glob("*.py")}
+    names |= {path.parent.name for path in folder.glob("*/__init__.py")}
+    return names - sys.stdlib_module_names - {"chandlery"}
+
+
+class _Relative(ast.NodeTransformer):
+    """Makes absolute imports of neighbours relative.
+
+    Args:
+        neighbours: names of the modules and packages beside the recipe.
+        level: dots from the importing module up to the folder of the recipe.
+    """
+
+    def __init__(self, neighbours: set[str], level: int) -> None:
+        self._neighbours = neighbours
+        self._level = level
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt:
+        if not node.level and node.module and node.module.partition(".")[0] in self._neighbours:
+            node.level = self._level
+        return node
+
+    def visit_Import(self, node: ast.Import) -> list[ast.stmt] | ast.stmt:
+        own = [alias for alias in node.names if alias.name.partition(".")[0] in self._neighbours]
+        if not own:
+            return node
+        others = [alias for alias in node.names if alias not in own]
+        made: list[ast.stmt] = [ast.Import(others)] if others else []
+        for alias in own:
+            parent, _, last = alias.name.rpartition(".")
+            first = alias.name.partition(".")[0]
+            if parent:  # `import a.b` binds a, and imports a.b
+                name = alias.asname or f"_{last}_imported"
+                made.append(ast.ImportFrom(parent, [ast.alias(last, name)], self._level))
+            if not (parent and alias.asname):
+                made.append(ast.ImportFrom(None, [ast.alias(first, alias.asname)], self._level))
+        return [ast.copy_location(statement, node) for statement in made]
