@@ -89,8 +89,9 @@ TEST = '''"""The component {name}: its step, and the compiled YAML as it runs on
 from pathlib import Path
 
 import pytest
-from kfp import dsl, local
+from kfp import dsl
 
+from chandlery import kfp_local
 from chandlery.catalog import component
 from chandlery.errors import UserError
 from chandlery.steps.{family}.{name} import {name}
@@ -108,7 +109,7 @@ def test_refuses_an_empty_text(tmp_path: Path) -> None:
 
 
 def test_runs_from_its_compiled_yaml(tmp_path: Path) -> None:
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path))
+    kfp_local.init(pipeline_root=str(tmp_path))
     assert component("{name}")(text="hello").outputs["Output"] == "HELLO"
 '''
 

@@ -35,7 +35,7 @@ class Display:
         self._task = ""
         self._since = 0.0
         self._message = ""
-        self._epoch_told = -EPOCH_SECONDS
+        self._epoch_shown_at = -EPOCH_SECONDS
         self._live: Live | None = None
 
     def __enter__(self) -> Display:
@@ -96,9 +96,9 @@ class Display:
         if event["event"] != "epoch":
             return False
         now = time.monotonic()
-        if now - self._epoch_told < EPOCH_SECONDS and event.get("epoch") != event.get("epochs"):
+        if now - self._epoch_shown_at < EPOCH_SECONDS and event.get("epoch") != event.get("epochs"):
             return True
-        self._epoch_told = now
+        self._epoch_shown_at = now
         return False
 
     def _finish(self, task: str, state: str, detail: str) -> None:

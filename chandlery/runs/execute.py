@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import re
-import shlex
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ import warnings
 from pathlib import Path
 from typing import IO
 
+from chandlery import kfp_local
 from chandlery.lean import load_kfp
 from chandlery.progress import report_silently
 from chandlery.provenance import TASK_VARIABLE
@@ -99,18 +99,6 @@ def die_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _with_interpreter(command: list[str], interpreter: str) -> list[str]:
-    """Return the command of a lightweight component with this interpreter in its shell script, quoted.
-
-    kfp.local 2.17 puts the path into the script as it is, so that a space in it breaks every step; and it replaces
-    `python3` in the arguments too, so that a path such as `lib/python3.11/recipe.py` is no longer one.
-    """
-    return [
-        part.replace("python3", shlex.quote(interpreter)) if "ephemeral_component.py" in part else part
-        for part in command
-    ]
-
-
 def main(folder: Path, parent: int) -> int:
     """Run what `<folder>/request.json` asks for, for a parent; returns 0 when the pipeline succeeded, else 1."""
     die_with_parent(parent)
@@ -122,14 +110,10 @@ def main(folder: Path, parent: int) -> int:
     logging.getLogger().setLevel(logging.INFO)
 
     load_kfp()
-    from kfp import components, local
-    from kfp.local import subprocess_task_handler
-
-    subprocess_task_handler.replace_python_executable = _with_interpreter
+    from kfp import components
 
     logging.getLogger("kfp").setLevel(logging.INFO)
-    local.init(
-        runner=local.SubprocessRunner(use_venv=False),
+    kfp_local.init(
         pipeline_root=request["pipeline_root"],
         workspace_root=str(folder / "workspace"),
         enable_caching=request["caching"],

@@ -5,15 +5,16 @@ import sys
 
 PROGRAM = """
 import sys
+from chandlery import kfp_local
 from chandlery.lean import load_kfp
 load_kfp()
-from kfp import components, dsl, local
+from kfp import components, dsl
 
 @dsl.component(base_image="python:3.11", install_kfp_package=False)
 def add(a: int, b: int) -> int:
     return a + b
 
-local.init(local.SubprocessRunner(use_venv=False), pipeline_root=sys.argv[1], raise_on_error=True)
+kfp_local.init(pipeline_root=sys.argv[1], raise_on_error=True)
 assert add(a=1, b=2).output == 3
 loaded = [name for name in ("kubernetes", "kfp_server_api", "google.auth") if name in sys.modules]
 assert not loaded, loaded

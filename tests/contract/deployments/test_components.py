@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from chandlery import kfp_local
 from chandlery.deployments.deployment import apply, current, read_annotation, wait_ready
 
 from .conftest import Platform, serving, variant
@@ -26,12 +27,8 @@ def kind() -> str:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Return a function that runs a serving component and raises when it fails."""
-    from kfp import local
-
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    local.init(
-        local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "outputs"), raise_on_error=True
-    )
+    kfp_local.init(pipeline_root=str(tmp_path / "outputs"), raise_on_error=True)
 
     def run(name: str, **arguments: Any) -> Any:
         path = ROOT / "components" / "serving" / name / "component.py"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chandlery import kfp_local
 from chandlery.errors import UserError
 from chandlery.lineage import trace
 from chandlery.registry import champion, download, reproduce_command, version_info
@@ -28,7 +29,7 @@ DIGITS = Path(__file__).parents[3] / "examples" / "digits"
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Run a component in a process of its own, artifacts imported from paths; returns its output parameters."""
-    from kfp import dsl, local
+    from kfp import dsl
 
     from chandlery.catalog import component
 
@@ -40,7 +41,7 @@ def run(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         "curves": dsl.HTML,
         "trials": dsl.Dataset,
     }
-    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "outputs"))
+    kfp_local.init(pipeline_root=str(tmp_path / "outputs"))
 
     def execute(
         name: str, outputs: list[str], artifacts: dict[str, Path], **parameters: str

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from chandlery import data, provenance
+from chandlery import data, kfp_local, provenance
 from chandlery.errors import UserError
 from chandlery.steps.search.tune_hyperparameters import SearchParameters, tune_hyperparameters
 
@@ -71,7 +71,7 @@ def test_what_it_refuses_creates_nothing(metadata, changes, says, home):
 
 @pytest.mark.slow
 def test_tune_hyperparameters(store, controller, tmp_path: Path):
-    from kfp import dsl, local
+    from kfp import dsl
 
     spec = importlib.util.spec_from_file_location(
         "component", ROOT / "components" / "search" / "tune_hyperparameters" / "component.py"
@@ -83,9 +83,7 @@ def test_tune_hyperparameters(store, controller, tmp_path: Path):
     (tmp_path / "digits").mkdir()
     np.savetxt(tmp_path / "digits" / "part.csv", table, fmt="%d", delimiter=",", header="x", comments="")
     commit = data.commit(str(tmp_path / "digits"), "digits").commit
-    local.init(
-        local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "outputs"), raise_on_error=True
-    )
+    kfp_local.init(pipeline_root=str(tmp_path / "outputs"), raise_on_error=True)
 
     @dsl.pipeline(name="tune-hyperparameters")
     def pipeline():

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chandlery import kfp_local
 from chandlery.deployments.deployment import apply, read_annotation
 from chandlery.deployments.spec import ServingSpec, Variant
 from chandlery.embedded.resources import EmbeddedStore
@@ -28,8 +29,6 @@ def component(name: str) -> Any:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with a deployment `digits` that serves version 13 alone."""
-    from kfp import local
-
     monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CHANDLERY_RUN_ID", "run-1")
     monkeypatch.setenv("CHANDLERY_TASK", "run-canary")
@@ -39,9 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     store = EmbeddedStore(tmp_path / "home" / "resources")
     apply(store, ServingSpec("digits", "default", "digits", (Variant("13", "models:/digits/13", 100),)))
     store.close()
-    local.init(
-        local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "outputs"), raise_on_error=True
-    )
+    kfp_local.init(pipeline_root=str(tmp_path / "outputs"), raise_on_error=True)
     return tmp_path / "home"
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from chandlery import kfp_local
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -30,10 +32,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Return a function that runs a data component in a one-task pipeline and raises when it fails."""
-    from kfp import dsl, local
+    from kfp import dsl
 
-    local.init(
-        local.SubprocessRunner(use_venv=False),
+    kfp_local.init(
         pipeline_root=str(tmp_path / "outputs"),
         raise_on_error=True,
     )

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from chandlery import kfp_local
+
 ROOT = Path(__file__).parents[3]
 OUTPUTS = {"model", "curves", "metrics", "classification", "report"}
 
@@ -22,7 +24,7 @@ def load(path: Path, name: str) -> Any:
 
 @pytest.mark.slow
 def test_train_evaluate_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kfp import dsl, local
+    from kfp import dsl
 
     monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -32,8 +34,7 @@ def test_train_evaluate_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         load(ROOT / "components/training" / name / "component.py", name)
         for name in ("train_model", "evaluate_model", "compare_models")
     )
-    local.init(
-        local.SubprocessRunner(use_venv=False),
+    kfp_local.init(
         pipeline_root=str(tmp_path / "outputs"),
         raise_on_error=True,
         enable_caching=True,

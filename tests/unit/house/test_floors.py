@@ -27,7 +27,7 @@ FLOORS = (
     {"resources", "model"},
     {"recipe", "catalog", "report"},
     {"addresses", "provenance", "processes"},
-    {"errors", "files", "lean"},
+    {"errors", "files", "kfp_local", "lean"},
     {"progress", "protobuf", "variables", "extras", "recipe_import"},
 )
 HEIGHT = {room: -index for index, floor in enumerate(FLOORS) for room in floor}

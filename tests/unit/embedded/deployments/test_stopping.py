@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def stop_all(home: Path, spoil: Callable[[Controller], None], times: int) -> Non
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path))
     Servers(tmp_path, ("sleep", "60")).make("default", "letters", "v1", "0" * 16, 0, {})
+    deadline = time.monotonic() + 10  # for a moment after exec, the kernel shows no environment
+    while not marked_processes(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert list(marked_processes(tmp_path)) == [f"default/letters/v1/{'0' * 16}/0"]
     return tmp_path
 
