@@ -24,8 +24,8 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
         UserError: the target or an argument is wrong; nothing was started.
         ConflictError: another run is in progress in this home.
     """
-    name, package, entry = _resolve(target)
-    declared = catalog.inputs(catalog.load_package(package))
+    name, package, entry, spec = _resolve(target)
+    declared = catalog.inputs(spec)
     if dry_run and entry:
         declared = for_dry_run(declared, entry.metadata.get("dry_run_inputs", []))
     arguments = pin_recipes(parse(pairs, declared))
@@ -33,7 +33,7 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
         return _dry_run(entry, name, arguments)
     home = addresses.make_home()
     display = Display(sys.stderr if as_json else sys.stdout, verbose=verbose)
-    platform.laptop().up(home, services=_services(package), progress=display.line)
+    platform.laptop().up(home, services=_services(spec), progress=display.line)
     from chandlery.runs.launch import launch
 
     began = time.monotonic()
@@ -56,12 +56,10 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
     return outcome.exit_code
 
 
-def _services(package: Path) -> set[str]:
+def _services(spec: dict[str, Any]) -> set[str]:
     """Return the laptop's services that a package needs: of its systems, without those that run elsewhere."""
     needed = {
-        service
-        for system in catalog.systems(catalog.load_package(package))
-        for service in platform.laptop().SERVICES_OF[system]
+        service for system in catalog.systems(spec) for service in platform.laptop().SERVICES_OF[system]
     }
     elsewhere = {name for name in ("mlflow", "gateway") if addresses.is_configured(name)}
     if not addresses.endpoints().resources.startswith("embedded:"):
@@ -69,15 +67,15 @@ def _services(package: Path) -> set[str]:
     return needed - elsewhere
 
 
-def _resolve(target: str) -> tuple[str, Path, catalog.Entry | None]:
+def _resolve(target: str) -> tuple[str, Path, catalog.Entry | None, dict[str, Any]]:
     if target.endswith((".yaml", ".yml")):
         path = Path(target).resolve()
         spec = catalog.load_package(path)
-        return str(spec["pipelineInfo"]["name"]).replace("-", "_"), path, None
+        return str(spec["pipelineInfo"]["name"]).replace("-", "_"), path, None, spec
     entry = catalog.find(target)
     if not entry.package.is_file():
         raise UserError(f"{entry.name} has no compiled {entry.package.name}", "run `make golden`")
-    return entry.name, entry.package, entry
+    return entry.name, entry.package, entry, catalog.load_package(entry.package)
 
 
 def _dry_run(entry: catalog.Entry | None, name: str, arguments: dict[str, Any]) -> int:

@@ -18,7 +18,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def needed(name: str) -> set[str]:
-    return _services(catalog.find(name).package)
+    return _services(catalog.load_package(catalog.find(name).package))
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,4 @@ def test_what_runs_elsewhere_is_not_started(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_component_of_another_origin_needs_nothing(tmp_path: Path) -> None:
     package = tmp_path / "own.yaml"
     package.write_text("pipelineInfo: {name: own}\nroot: {}\ndeploymentSpec: {executors: {}}\n")
-    assert _services(package) == set()
+    assert _services(catalog.load_package(package)) == set()
