@@ -79,14 +79,19 @@ def supervise(root: Path, stop: threading.Event) -> None:
     environment = service_environment(root, ports)
     known = {service.name: service for service in services(root, ports)}
     running: dict[str, Running] = {}
+    still_wanted = wanted(state)
     for name, process in adopted.items():
-        if not processes.is_running(process) or name not in wanted(state):
+        if not processes.is_running(process) or name not in still_wanted:
             processes.end(process, root)  # where its leader is gone, nothing of its group may stay
+    written: dict[str, str] | None = None
     trouble = ""
     while not stop.is_set():
         try:
             _add_wanted(running, known, adopted, state)
-            write_endpoints(state, endpoint_table(ports, running))
+            table = endpoint_table(ports, running)
+            if table != written:
+                write_json(state / "endpoints.json", table)
+                written = table
             for entry in running.values():
                 _keep_running(entry, environment, state)
             write_json(state / "state.json", {name: _describe(entry) for name, entry in running.items()})
@@ -108,17 +113,6 @@ def supervise(root: Path, stop: threading.Event) -> None:
             thread.join()
     (state / "state.json").unlink(missing_ok=True)
     (state / "supervisor.pid").unlink(missing_ok=True)
-
-
-def write_endpoints(state: Path, table: dict[str, str]) -> None:
-    """Write where the running services are, when that has changed."""
-    path = state / "endpoints.json"
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        before = None
-    if before != table:
-        write_json(path, table)
 
 
 def _add_wanted(
