@@ -15,6 +15,7 @@ import yaml
 
 from chandlery import __version__
 from chandlery.errors import InvalidDocumentError, NotFoundError
+from chandlery.numbers import whole
 
 # The tag is the package version, never moved; registry and digest can be set when compiling. The name holds
 # "python" because kfp's laptop runner warns about any image that does not.
@@ -197,13 +198,11 @@ def _default(parameter: dict[str, Any]) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
     if isinstance(value, list):
         return [_whole(item) for item in value]
     if isinstance(value, dict):
         return {key: _whole(item) for key, item in value.items()}
-    return value
+    return whole(value)
 
 
 def outputs(spec: dict[str, Any]) -> list[Output]:

@@ -13,6 +13,7 @@ from chandlery.deployments import deployment as seldon
 from chandlery.deployments.release import Release, back, release
 from chandlery.deployments.spec import ServingSpec, Variant, node_name, to_seldon
 from chandlery.errors import DeadlineError, ServingError, UserError
+from chandlery.numbers import whole
 from chandlery.progress import report
 from chandlery.provenance import PREFIX
 from chandlery.provenance import current as current_provenance
@@ -231,7 +232,7 @@ def _plan(store: ResourceStore, request: DeployRequest) -> tuple[Release, Servin
         replicas=request.replicas,
         cpu=request.cpu or defaults.cpu,
         memory=request.memory or defaults.memory,
-        environment=tuple(sorted((name, _text(value)) for name, value in request.environment.items())),
+        environment=tuple(sorted((name, str(whole(value))) for name, value in request.environment.items())),
         provenance=info.provenance.with_(run_id=current_provenance().run_id or info.provenance.run_id),
     )
     to_seldon(new)  # every rule is checked before anything is looked at
@@ -271,10 +272,3 @@ def _clean(document: Document) -> Document:
     """Leave out what only the store is interested in."""
     metadata = {k: v for k, v in document["metadata"].items() if k not in ("managedFields", "uid")}
     return {**document, "metadata": metadata}
-
-
-def _text(value: object) -> str:
-    # kfp hands every number of a dict over as a float.
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)

@@ -12,6 +12,7 @@ import numpy as np
 from chandlery.inference.layout import array_of
 from chandlery.inference.refusal import INTERNAL, Refused
 from chandlery.inference.seldon_v1 import Message, read_message
+from chandlery.numbers import whole
 from chandlery.recipe import Recipe
 from chandlery.resources.headers import ROUTE
 
@@ -155,5 +156,4 @@ def _outputs(response: Any, answer: str) -> list[Any]:
 
 def _whole(array: np.ndarray) -> list[Any]:
     """Return the values; a table of mixed numbers made floats of whole ones, which `wrong` may distinguish."""
-    values: list[Any] = np.ravel(array).tolist()
-    return [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
+    return [whole(value) for value in np.ravel(array).tolist()]

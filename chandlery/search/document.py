@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chandlery.catalog import IMAGE
 from chandlery.errors import InvalidDocumentError, UserError
+from chandlery.numbers import whole
 from chandlery.provenance import Provenance
 from chandlery.recipe import Recipe, Value, load_recipe
 from chandlery.resources import EXPERIMENT
@@ -286,11 +287,8 @@ def _goal(text: str) -> float | None:
 
 
 def _value(value: Any) -> Value:
-    # Numbers in a KFP dict arrive as floats.
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
     if isinstance(value, int | float | str):
-        return value
+        return whole(value)
     raise UserError(f"a fixed parameter is {value!r}", "use numbers and strings")

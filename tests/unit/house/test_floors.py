@@ -28,7 +28,7 @@ FLOORS = (
     {"recipe", "catalog", "report"},
     {"addresses", "provenance", "processes"},
     {"errors", "files", "kfp_local", "lean"},
-    {"progress", "protobuf", "variables", "extras", "recipe_import"},
+    {"numbers", "progress", "protobuf", "variables", "extras", "recipe_import"},
 )
 HEIGHT = {room: -index for index, floor in enumerate(FLOORS) for room in floor}
 
