@@ -10,7 +10,6 @@ where the target writes it there (the laptop's controller does).
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from chandlery.errors import (
 )
 from chandlery.resources.headers import ROUTE
 from chandlery.resources.port import SELDON_DEPLOYMENT, Document, Kind, ResourceStore
-from chandlery.resources.seldon_deployment import IN_FORCE_ANNOTATION, check_document
+from chandlery.resources.seldon_deployment import check_document, read_in_force
 
 OWNER = "chandlery"
 TRAFFIC_OWNER = "chandlery-traffic"
@@ -114,7 +113,7 @@ def observe(store: ResourceStore, name: str, namespace: str) -> Observation:
     """
     document = store.get(SELDON_DEPLOYMENT, name, namespace)
     status = document.get("status") or {}
-    in_force = _in_force(status)
+    in_force = read_in_force(status)
     wanted = _weights(document)
     common: dict[str, Any] = {
         "state": str(status.get("state", "")),
@@ -376,8 +375,8 @@ def _missing(seen: Observation) -> str:
     if not seen.state:
         return "nothing has looked at it yet; is the platform running?"
     if not seen.rolled_out:
-        in_force = seen.description.partition("\n")[0] if seen.up_to_date else ""
-        return f"{seen.state}, {in_force or 'servers of the new document are not all ready'}"
+        problem = seen.description.partition("\n")[0] if seen.up_to_date else ""
+        return f"{seen.state}, {problem or 'servers of the new document are not all ready'}"
     if seen.in_force is None or dict(seen.in_force) != dict(seen.wanted):
         return f"{seen.state}, split in force {dict(seen.in_force or {})}, wanted {dict(seen.wanted)}"
     return seen.state
@@ -400,14 +399,6 @@ def _shares(weights: list[int]) -> list[int]:
         shares[i] += 1
     shares[shares.index(max(shares))] += 100 - sum(shares)
     return shares
-
-
-def _in_force(status: Mapping[str, Any]) -> dict[str, Any] | None:
-    text = (status.get("annotations") or {}).get(IN_FORCE_ANNOTATION)
-    if not text:
-        return None
-    in_force: dict[str, Any] = json.loads(text)
-    return in_force
 
 
 def _deployments_rolled_out(store: ResourceStore, name: str, namespace: str, predictors: list[str]) -> bool:
@@ -463,7 +454,6 @@ def _probe(gateway: str, namespace: str, name: str, predictor: str, end: float) 
 
 
 __all__ = [
-    "IN_FORCE_ANNOTATION",
     "STRATEGY_ANNOTATION",
     "Observation",
     "apply",

@@ -6,13 +6,12 @@ independent judge of these rules (tests/contract).
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from chandlery.errors import (
-    InvalidDocumentError,
-)
+from chandlery.errors import InvalidDocumentError
 from chandlery.provenance import PREFIX
 from chandlery.resources.port import SELDON_DEPLOYMENT
 from chandlery.resources.shape import NUMBER, SCALAR, TEXT, WHOLE, check_shape
@@ -37,6 +36,22 @@ _SHAPE = {
     "metadata!": {"name!": TEXT, "namespace": TEXT, "annotations": {"*": TEXT}, "labels": {"*": TEXT}},
     "spec": {"predictors": [_PREDICTOR], "protocol": TEXT, "replicas": WHOLE},
 }
+
+
+def read_in_force(status: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a status reports in `IN_FORCE_ANNOTATION`; None when it reports nothing.
+
+    Args:
+        status: the status of a SeldonDeployment.
+
+    Returns:
+        `observed` and `generation` of the document, and `weights` by predictor.
+    """
+    text = (status.get("annotations") or {}).get(IN_FORCE_ANNOTATION)
+    if not text:
+        return None
+    in_force: dict[str, Any] = json.loads(text)
+    return in_force
 
 
 def check_document(document: Mapping[str, Any]) -> None:

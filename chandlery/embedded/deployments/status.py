@@ -10,7 +10,7 @@ from typing import Any
 
 from chandlery.embedded.deployments.desired import Desired
 from chandlery.resources.port import Document
-from chandlery.resources.seldon_deployment import IN_FORCE_ANNOTATION
+from chandlery.resources.seldon_deployment import IN_FORCE_ANNOTATION, read_in_force
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def status(
         waiting_for: what is missing, for a human; empty when complete.
     """
     state = "Failed" if failures else "Available" if complete else "Creating"
-    text = before.get("annotations", {}).get(IN_FORCE_ANNOTATION)
-    served = json.loads(text)["generation"] if text else 0
+    last = read_in_force(before)
+    served = last["generation"] if last else 0
     found: Document = {
         "state": state,
         "description": "\n".join(failures) or waiting_for,
@@ -81,8 +81,7 @@ def status(
 def refused(document: Document, message: str) -> Document:
     """Return the status of a document that cannot be served."""
     before = document.get("status") or {}
-    text = before.get("annotations", {}).get(IN_FORCE_ANNOTATION)
-    in_force = json.loads(text) if text else {"generation": 0, "weights": {}}
+    in_force = read_in_force(before) or {"generation": 0, "weights": {}}
     in_force["observed"] = document["metadata"].get("generation", 0)
     return {
         "state": "Failed",
