@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chandlery.errors import PlatformError
+
 
 def claim(path: Path) -> int | None:
     """Take the lock of a file alone, without waiting.
@@ -33,6 +35,26 @@ def claim(path: Path) -> int | None:
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
+
+
+def claim_service(path: Path, running: str) -> int:
+    """Take the lock of a service that a home folder has one of.
+
+    Args:
+        path: the lock file; its folder is made when it is missing.
+        running: message of the error when the service runs already.
+
+    Returns:
+        a descriptor that keeps the lock as long as it is open.
+
+    Raises:
+        PlatformError: another process has the lock.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = claim(path)
+    if descriptor is None:
+        raise PlatformError(running, "use it, or stop it with `chandlery down`")
     return descriptor
 
 

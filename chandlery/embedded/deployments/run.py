@@ -18,8 +18,8 @@ from chandlery.embedded.deployments.controller import Controller
 from chandlery.embedded.deployments.servers import SERVER
 from chandlery.embedded.gateway.table import write_json
 from chandlery.embedded.resources import open_own_store
-from chandlery.errors import ChandleryError, PlatformError
-from chandlery.processes.locks import claim
+from chandlery.errors import ChandleryError
+from chandlery.processes.locks import claim_service
 from chandlery.processes.ports import HOST, choose_port
 from chandlery.progress import report
 
@@ -32,7 +32,9 @@ def main(command: Sequence[str] = SERVER) -> int:
     """
     try:
         home = addresses.home()
-        lock = _claim_home(home)
+        lock = claim_service(
+            home / "deployments" / "lock", f"a deployment controller is already running in {home}"
+        )
         asyncio.run(run_controller(home, command))
         os.close(lock)
     except ChandleryError as error:
@@ -90,15 +92,3 @@ def _choose_metrics_port(home: Path) -> int:
     port = choose_port(0, remembered)
     write_json(path, {"port": port})
     return port
-
-
-def _claim_home(home: Path) -> int:
-    folder = home / "deployments"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = claim(folder / "lock")
-    if lock is None:
-        raise PlatformError(
-            f"a deployment controller is already running in {home}",
-            "use it, or stop it with `chandlery down`",
-        )
-    return lock

@@ -15,7 +15,7 @@ from chandlery.embedded.gateway import envoy
 from chandlery.embedded.gateway.place import Address, Place, read_address, write_address
 from chandlery.embedded.gateway.table import read_table, write_table
 from chandlery.errors import ChandleryError, PlatformError, UserError
-from chandlery.processes.locks import claim
+from chandlery.processes.locks import claim_service
 from chandlery.processes.ports import choose_port
 
 KIND_VARIABLE = "CHANDLERY_GATEWAY_KIND"
@@ -29,9 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     place = Place(addresses.home())
     try:
-        _claim_home(place)
-        kind, binary = choose_kind()
         last = read_address(place)
+        running = f"a gateway is already running in {place.home}" + (f": process {last.pid}" if last else "")
+        # Never closed: Envoy inherits it, so the lock lasts exactly as long as the gateway.
+        os.set_inheritable(claim_service(place.lock, running), True)
+        kind, binary = choose_kind()
         port = choose_port(options.port, last.port if last else 0)
         admin = choose_port(0, last.admin if last else 0, frozenset({port}))
         if last and port != last.port and not options.port:
@@ -92,19 +94,6 @@ def choose_kind() -> tuple[str, str]:
         return "aiohttp", ""
     print(f"gateway: Envoy {envoy.envoy_version(binary)} ({binary})", flush=True)
     return "envoy", str(binary)
-
-
-def _claim_home(place: Place) -> None:
-    place.root.mkdir(parents=True, exist_ok=True)
-    lock = claim(place.lock)
-    if lock is None:
-        last = read_address(place)
-        raise PlatformError(
-            f"a gateway is already running in {place.home}" + (f": process {last.pid}" if last else ""),
-            "use it, or stop it with `chandlery down`",
-        )
-    # Never closed: Envoy inherits it, so the lock lasts exactly as long as the gateway.
-    os.set_inheritable(lock, True)
 
 
 def _prepare(place: Place) -> None:
