@@ -152,7 +152,8 @@ class Recipe(ABC):
             one array per input column, of the schema's type and shape (n, *shape).
 
         Raises:
-            RecipeError: a column is missing or unknown, or has the wrong type, shape or length; the message names what was expected.
+            RecipeError: a column is missing or unknown, or has the wrong type, shape or length; the message names what
+                was expected.
         """
         return check_rows(self.inputs(), request)
 

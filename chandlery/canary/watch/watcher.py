@@ -1,7 +1,7 @@
 """Watches a canary from its first weight to its verdict, and can be killed at any moment.
 
-The state is written to the deployment before each act (see `decision.machine`); a process that runs it again finds the same epochs
-and baselines. Time when nobody watches does not count towards the deadline.
+The state is written to the deployment before each act (see `decision.machine`). A process that runs it again finds
+the same epochs and baselines. Time when no process watches does not count towards the deadline.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The reconcile loop: compares the documents in the store with the running trials, and makes one small step towards the documents."""
+"""The reconcile loop: compares the documents in the store with the running trials, and makes one step towards them."""
 
 from __future__ import annotations
 

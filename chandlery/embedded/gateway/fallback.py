@@ -99,7 +99,7 @@ class Proxy:
         self._read()
 
     def application(self) -> web.Application:
-        """The ASGI application that takes requests."""
+        """The web application that takes requests."""
         return _application(self._handle)
 
     def administration(self) -> web.Application:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,14 +13,14 @@ from chandlery.errors import UserError
 from chandlery.model import LoadedModel, read_manifest
 from chandlery.provenance import Provenance
 from chandlery.registry import download
-from chandlery.report import Report
+from chandlery.report import Report, VerdictKind
 from chandlery.steps.artifacts import Artifact, record_of
 from chandlery.training.comparison import Contender, Decision, Evidence, champion_rows, compare, decide
 from chandlery.training.dataset import featurize, read_rows, size, split
 from chandlery.training.plots import difference
 from chandlery.training.tensorflow import start_tensorflow
 
-_COLOURS: dict[Decision, Literal["good", "bad", "neutral"]] = {
+_COLOURS: dict[Decision, VerdictKind] = {
     "better": "good",
     "worse": "bad",
     "same": "neutral",
