@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import logging
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from chandlery.inference import model as model_module
 from chandlery.inference.app import create_app
+from tests.loading import load_source
 
 from .harness import JUNK, cases, nearly
 
@@ -66,9 +66,7 @@ PATHS = {
 @pytest.fixture
 def ask(tmp_path, monkeypatch):
     """Send one request to the application: `ask(method, path, body, headers)` returns status and body."""
-    spec = importlib.util.spec_from_file_location("server_suite", SUITE)
-    suite = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(suite)
+    suite = load_source(SUITE)
     monkeypatch.setattr(model_module, "LoadedModel", suite.NumpyModel)
     folder = suite.write_package(tmp_path / "Flights", "Flights")
     settings = suite.Settings(

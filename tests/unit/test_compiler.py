@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,8 @@ import pytest
 
 from chandlery import catalog, compiler
 from chandlery.errors import NotFoundError
+from tests.loading import ROOT, load_source
 
-ROOT = Path(__file__).parents[2]
 TEXT = f"    container:\n      image: {catalog.IMAGE}\n"
 
 
@@ -48,12 +47,7 @@ def test_the_whole_catalog_is_up_to_date() -> None:
 
 
 def maker() -> Any:
-    spec = importlib.util.spec_from_file_location("new_component", ROOT / "scripts" / "new_component.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_source(ROOT / "scripts" / "new_component.py")
 
 
 @pytest.mark.parametrize("name", ["", "train", "Train_Model", "train-model", "train_model"])

@@ -1,6 +1,5 @@
 """The model package: whole, reproducible, and answering what the recipe answers in a plain session, bit for bit."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,14 @@ from chandlery.provenance import Provenance
 from chandlery.recipe import Columns, LoadedRecipe, load_recipe
 from chandlery.training.dataset import read_rows
 from chandlery.training.fitting import Fit, fit
+from tests.loading import ROOT, load_example
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 EXAMPLES = {"digits": "Digits", "departures": "Departures"}
 
 
 def dataset(name: str, folder: Path) -> Path:
-    spec = importlib.util.spec_from_file_location(f"{name}_data", ROOT / "examples" / name / "data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    data = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(data)
+    data = load_example(name)
     if name == "digits":
         path: Path = data.write(folder)["history-1"]
         return path

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chandlery.canary.replay.sender import Traffic
-from chandlery.recipe import Column, Columns, Recipe
+from chandlery.recipe import Column
+from tests.recipes import Answers
 
 
-class Echo(Recipe):
+class Echo(Answers):
     """The truth is what was sent."""
 
-    task = "regression"
     schema = (Column("x"), Column("truth"))
     target = "truth"
-    objective = "mae"
-
-    def load(self, root: Path) -> Columns:
-        """Nothing is loaded."""
-        return {}
-
-    def featurize(self, rows: Columns) -> np.ndarray:
-        """As it is."""
-        return rows["x"]
-
-    def build(self, parameters: Any, features: np.ndarray) -> Any:
-        """Nothing is built."""
-        raise NotImplementedError
-
-    def metrics(self, truth: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
-        """Nothing is measured."""
-        return {}
-
-    def answer(self, outputs: np.ndarray) -> Columns:
-        """As it is."""
-        return {"echo": outputs}
 
     def wrong(self, prediction: Any, truth: Any) -> bool:
         """Anything but an echo."""

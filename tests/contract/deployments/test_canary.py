@@ -122,7 +122,7 @@ def test_killed_again_and_again_it_ends_as_it_would_have(
 ) -> None:
     """Killed (-9) at five moments of the step at five moments, then SIGTERM, then left alone: one verdict, the same epochs."""
     deploy(platform, "wrong=0.03")
-    environment = {**os.environ, "CHANDLERY_RUN_ID": "run-1", "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "CHANDLERY_RUN_ID": "run-1", "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, str(Path(__file__).with_name("echo_traffic.py"))]
     states: list[CanaryState] = []
     for index, seconds in enumerate((1.2, 2.5, 3.5, 3.0, 4.0, 4.0)):

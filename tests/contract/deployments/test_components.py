@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import yaml
 
 from chandlery import kfp_local
 from chandlery.deployments.deployment import apply, current, read_annotation, wait_ready
+from tests.loading import load_component
 
 from .conftest import Platform, serving, variant
 
@@ -31,13 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     kfp_local.init(pipeline_root=str(tmp_path / "outputs"), raise_on_error=True)
 
     def run(name: str, **arguments: Any) -> Any:
-        path = ROOT / "components" / "serving" / name / "component.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return getattr(module, name)(**arguments)
+        return load_component("serving", name)(**arguments)
 
     return run
 

@@ -1,7 +1,6 @@
 """tune_hyperparameters as a pipeline runs it: real trials of the digits recipe on a real commit."""
 
 import csv
-import importlib.util
 import io
 import json
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from chandlery import data, kfp_local, provenance
 from chandlery.errors import UserError
 from chandlery.steps.search.tune_hyperparameters import SearchParameters, tune_hyperparameters
+from tests.loading import load_component
 
 ROOT = Path(__file__).parents[3]
 RECIPE = f"{ROOT}/examples/digits/recipe.py:Digits"
@@ -73,11 +73,7 @@ def test_what_it_refuses_creates_nothing(metadata, changes, says, home):
 def test_tune_hyperparameters(store, controller, tmp_path: Path):
     from kfp import dsl
 
-    spec = importlib.util.spec_from_file_location(
-        "component", ROOT / "components" / "search" / "tune_hyperparameters" / "component.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    component = load_component("search", "tune_hyperparameters")
     rows = np.random.default_rng(0).integers(0, 16, (120, 64))
     table = np.column_stack([rows, np.arange(120) % 10])
     (tmp_path / "digits").mkdir()
@@ -92,7 +88,7 @@ def test_tune_hyperparameters(store, controller, tmp_path: Path):
             artifact_class=dsl.Dataset,
             metadata={"chandlery.data_repo": "digits", "chandlery.data_commit": commit},
         )
-        module.tune_hyperparameters(
+        component(
             dataset=dataset.output,
             recipe=RECIPE,
             algorithm="random",

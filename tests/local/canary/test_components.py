@@ -1,6 +1,5 @@
 """`run_canary` and `replay_traffic` as processes, as `kfp.local` runs them: outputs, files, provenance, refusals."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,9 @@ from chandlery import kfp_local
 from chandlery.deployments.deployment import apply, read_annotation
 from chandlery.deployments.spec import ServingSpec, Variant
 from chandlery.embedded.resources import EmbeddedStore
+from tests.loading import ROOT, load_component
 
-ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.slow
-
-
-def component(name: str) -> Any:
-    path = ROOT / "components/serving" / name / "component.py"
-    spec = importlib.util.spec_from_file_location(f"source_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, name)
 
 
 @pytest.fixture
@@ -44,7 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_canary_of_the_champion_has_nothing_to_do(home: Path) -> None:
     store = EmbeddedStore(home / "resources")
-    task = component("run_canary")(model_name="digits", challenger_version="13")
+    task = load_component("serving", "run_canary")(model_name="digits", challenger_version="13")
     assert task.outputs["verdict"] == "nothing_to_do"
     assert task.outputs["released"] == "yes"
     assert task.outputs["champion_version"] == "13"
@@ -75,13 +64,13 @@ def test_what_cannot_be_is_refused(
     home: Path, capfd: pytest.CaptureFixture[str], arguments: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(RuntimeError):
-        component("run_canary")(model_name="digits", **arguments)
+        load_component("serving", "run_canary")(model_name="digits", **arguments)
     captured = capfd.readouterr()
     assert says in captured.out + captured.err
 
 
 def test_a_replay_without_an_end_is_refused(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError):
-        component("replay_traffic")(model_name="digits", repo="digits", seconds=0.0)
+        load_component("serving", "replay_traffic")(model_name="digits", repo="digits", seconds=0.0)
     captured = capfd.readouterr()
     assert "give seconds or requests" in captured.out + captured.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import pytest
 
 from chandlery import kfp_local
-
-ROOT = Path(__file__).parents[3]
+from tests.loading import load_component
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     )
 
     def run(name: str, dataset: str = "", metadata: dict[str, str] | None = None, **arguments: Any) -> Any:
-        component = load(name)
+        component = load_component("data", name)
 
         # No return annotation: kfp would read it as an output.
         @dsl.pipeline(name=name.replace("_", "-"))
@@ -55,14 +53,3 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         return pipeline()
 
     return run
-
-
-def load(name: str) -> Any:
-    """Return a component from its source."""
-    path = ROOT / "components" / "data" / name / "component.py"
-    spec = importlib.util.spec_from_file_location(f"component_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, name)

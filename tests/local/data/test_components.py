@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from chandlery import data, provenance
-from tests.local.data.conftest import ROOT
+from tests.loading import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -1,25 +1,14 @@
 """The three components as processes, one after another, as `kfp.local` runs them; then all from the cache."""
 
-import importlib.util
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from chandlery import kfp_local
+from tests.loading import ROOT, load_component, load_example
 
-ROOT = Path(__file__).parents[3]
 OUTPUTS = {"model", "curves", "metrics", "classification", "report"}
-
-
-def load(path: Path, name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"source_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, name)
 
 
 @pytest.mark.slow
@@ -29,10 +18,9 @@ def test_train_evaluate_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(ROOT)
-    data = load(ROOT / "examples/digits/data.py", "write")(tmp_path / "data")["history-1"]
+    data = load_example("digits").write(tmp_path / "data")["history-1"]
     train, evaluate, compare = (
-        load(ROOT / "components/training" / name / "component.py", name)
-        for name in ("train_model", "evaluate_model", "compare_models")
+        load_component("training", name) for name in ("train_model", "evaluate_model", "compare_models")
     )
     kfp_local.init(
         pipeline_root=str(tmp_path / "outputs"),

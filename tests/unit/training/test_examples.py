@@ -1,7 +1,5 @@
 """The examples' data is what their documents say, and each recipe keeps its contract without TensorFlow."""
 
-import importlib.util
-import types
 from pathlib import Path
 
 import numpy as np
@@ -9,22 +7,12 @@ import pytest
 
 from chandlery.recipe import load_recipe
 from chandlery.training.dataset import featurize, part_of, read_rows, size
-
-ROOT = Path(__file__).parents[3]
-
-
-def script(name: str) -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{name}_data", ROOT / "examples" / name / "data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.loading import ROOT, load_example
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return script("digits").write(tmp_path_factory.mktemp("digits"))
+    return load_example("digits").write(tmp_path_factory.mktemp("digits"))
 
 
 def test_digits_histories_grow_and_traffic_is_apart(digits: dict[str, Path]) -> None:
@@ -65,7 +53,7 @@ def test_a_wrong_digit(prediction: float, truth: int, wrong: bool) -> None:
 
 
 def test_departures_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
-    data = script("departures")
+    data = load_example("departures")
     first, again = data.write(tmp_path / "a", 200, 7), data.write(tmp_path / "b", 200, 7)
     other = data.write(tmp_path / "c", 200, 8)
     assert first.read_bytes() == again.read_bytes() != other.read_bytes()
@@ -74,7 +62,7 @@ def test_departures_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
 
 
 def test_drift_turns_the_world(tmp_path: Path) -> None:
-    data = script("departures")
+    data = load_example("departures")
     recipe = load_recipe("examples/departures/recipe.py:Departures").recipe
     data.write(tmp_path / "a", 4000, 1)
     data.write(tmp_path / "b", 4000, 1, drift=1.0)
@@ -87,7 +75,7 @@ def test_drift_turns_the_world(tmp_path: Path) -> None:
 
 def test_departure_features_are_finite_and_know_no_unknown_route(tmp_path: Path) -> None:
     recipe = load_recipe("examples/departures/recipe.py:Departures").recipe
-    script("departures").write(tmp_path, 50, 1)
+    load_example("departures").write(tmp_path, 50, 1)
     rows = read_rows(recipe, tmp_path)
     features = featurize(recipe, rows | {"route": np.array(["XXX-YYY"] * 50)})
     assert (features[:, :5] == 0).all()

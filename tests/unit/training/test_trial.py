@@ -1,6 +1,5 @@
 """The search trial: what a metrics collector reads, and two-line errors with the right exit code."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chandlery.training.trial import main
+from tests.loading import load_example
 
 RECIPE = "examples/digits/recipe.py:Digits"
 
@@ -34,11 +34,7 @@ def test_errors(arguments: list[str], code: int, words: str, capsys: pytest.Capt
 
 @pytest.mark.slow
 def test_metric_lines(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("digits_data", "examples/digits/data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    data = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(data)
+    data = load_example("digits")
     folder = data.write(tmp_path)["history-1"]
     command = [sys.executable, "-m", "chandlery.training.trial", "--recipe", RECIPE, "--dataset", str(folder)]
     command += ["--parameter", "epochs=3", "--parameter", "units=16", "--parameter", "activation=tanh"]

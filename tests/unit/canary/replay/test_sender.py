@@ -17,32 +17,16 @@ from aiohttp import web
 from chandlery.canary.replay.sender import Replay, ReplayThread, Traffic, choose
 from chandlery.deployments.client import AsyncEndpoint, DeploymentAddress
 from chandlery.errors import ServingError, UserError
-from chandlery.recipe import Column, Columns, Recipe, split_rows
+from chandlery.recipe import Column, Columns, split_rows
 from chandlery.steps.serving.traffic import load_traffic
+from tests.recipes import Answers
 
 
-class Doubles(Recipe):
+class Doubles(Answers):
     """The truth is twice x."""
 
-    task = "regression"
     schema = (Column("x"), Column("y"))
     target = "y"
-    objective = "mae"
-
-    def load(self, root: Path) -> Columns:
-        return {}
-
-    def featurize(self, rows: Columns) -> np.ndarray:
-        return rows["x"]
-
-    def build(self, parameters: Any, features: np.ndarray) -> Any:
-        raise NotImplementedError
-
-    def metrics(self, truth: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
-        return {}
-
-    def answer(self, outputs: np.ndarray) -> Columns:
-        return {"y": outputs}
 
     def wrong(self, prediction: Any, truth: Any) -> bool:
         return abs(prediction - truth) > 0.5

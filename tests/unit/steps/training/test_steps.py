@@ -1,6 +1,5 @@
 """The steps on both examples, with real KFP artifacts: what they write, decide and survive."""
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,9 @@ from chandlery import provenance
 from chandlery.errors import RecipeError, RegistryError, TrainingError, UserError
 from chandlery.model import read_manifest
 from chandlery.steps.training import compare_models, evaluate_model, train_model
+from tests.loading import ROOT, load_example
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[4]
 DIGITS, DEPARTURES = (
     f"{ROOT}/examples/{name}/recipe.py:{cls}"
     for name, cls in (("digits", "Digits"), ("departures", "Departures"))
@@ -37,15 +36,6 @@ def output(kind: type, folder: Path, name: str, **metadata: str) -> Any:
     return kind(name=name, uri=str(folder / name), metadata=metadata)
 
 
-def script(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"{name}_data", ROOT / "examples" / name / "data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def dataset_of(path: Path, commit: str) -> dsl.Dataset:
     record = provenance.Provenance(data_repo="data", data_branch="master", data_commit=commit)
     return dsl.Dataset(name="dataset", uri=str(path), metadata=record.metadata())
@@ -62,8 +52,8 @@ def trained(
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dsl.Dataset]:
     folder = tmp_path_factory.mktemp("data")
-    digits = script("digits").write(folder / "digits")
-    departures = script("departures")
+    digits = load_example("digits").write(folder / "digits")
+    departures = load_example("departures")
     departures.write(folder / "departures", 1500, 1)
     departures.write(folder / "drifted", 1500, 2, drift=1.0)
     return {
