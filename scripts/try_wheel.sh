@@ -13,10 +13,10 @@ if [ "$(id -u)" = 0 ]; then
   # Root's own interpreter may lie where nobody else can read it; the system's may not.
   id chandlery-stranger >/dev/null 2>&1 || useradd --create-home chandlery-stranger
   chown -R chandlery-stranger "$place"
-  as() { runuser -u chandlery-stranger -- env HOME=/home/chandlery-stranger "$@"; }
+  as() { runuser -u chandlery-stranger -- env HOME=/home/chandlery-stranger CHANDLERY_HOME="$place/home" "$@"; }
   as "$python" -m venv --help >/dev/null 2>&1 || python=/usr/bin/python3
 else
-  as() { "$@"; }
+  as() { env CHANDLERY_HOME="$place/home" "$@"; }
 fi
 
 cd "$place/a b/ü"
@@ -35,7 +35,11 @@ if as ./venv/bin/chandlery up 2>error.txt; then
   echo "the platform started without its extra" >&2
   exit 1
 fi
-grep -q "pip install 'chandlery\[" error.txt
+grep -q "pip install 'chandlery\[" error.txt || {
+  echo "the missing extra is not named:" >&2
+  cat error.txt >&2
+  exit 1
+}
 
 echo "== everything: one component, and the demo"
 as ./venv/bin/pip install -q "$wheel[all]"
