@@ -1,8 +1,10 @@
 """The model package: one folder that holds everything needed to run, explain and rebuild a trained model.
 
     chandlery.json      manifest: recipe, hyperparameters, inputs, metrics, digest, provenance
-    model.keras         definition and weights in Keras' own format
+    model.keras         a Keras model: definition and weights in Keras' own format
     saved_model/        the same as a traced function with an open batch dimension, for serving
+    model/              a model of another framework, as its `save` wrote it
+    state/              what the recipe's `fit` learned: JSON and arrays
     recipe/             the recipe's source as it was
     requirements.txt    the exact versions of the environment that trained it
 
@@ -19,19 +21,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from chandlery import provenance
+from chandlery import frameworks, provenance
+from chandlery import state as states
 from chandlery.errors import ModelLoadError
-from chandlery.recipe import Columns, LoadedRecipe, Recipe, Value, load_snapshot, snapshot
-
-if TYPE_CHECKING:
-    import keras
+from chandlery.frameworks.keras import TracedModel, is_keras, weights_digest
+from chandlery.frameworks.keras import save as save_keras
+from chandlery.recipe import (
+    Columns,
+    LoadedRecipe,
+    Recipe,
+    State,
+    Value,
+    featurized,
+    learns,
+    load_snapshot,
+    snapshot,
+)
 
 MANIFEST = "chandlery.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2 adds `framework`, and the state of a recipe with `fit`
+READABLE_VERSIONS = (1, 2)
+KERAS: dict[str, str] = {"class": "keras", "flavour": "tensorflow"}
+STATE_FOLDER, MODEL_FOLDER = "state", "model"
 
 
 @dataclass(frozen=True)
@@ -39,15 +52,16 @@ class Manifest:
     """The manifest of a model package.
 
     Attributes:
-        digest: SHA-256 over weights, recipe digest and parameters: equal digests, equal models.
+        digest: SHA-256 over weights, state, recipe digest and parameters: equal digests, equal models.
         recipe: reference of the recipe inside the package, `entry.py:Class`.
         recipe_digest: digest of the recipe's source.
-        task: classification or regression.
+        task: the recipe's task.
         parameters: hyperparameters used.
         inputs: columns of a request: name, dtype, shape.
         classes: class names, classification only.
         metrics: metrics on the validation split.
         provenance: the record, as artifact metadata.
+        framework: what the model is: its class, and the name of MLflow's flavour.
     """
 
     digest: str
@@ -59,46 +73,57 @@ class Manifest:
     classes: list[str]
     metrics: dict[str, float]
     provenance: dict[str, str] = field(default_factory=dict)
+    framework: dict[str, str] = field(default_factory=lambda: dict(KERAS))
 
 
 def save_model(
     folder: Path,
-    model: keras.Model,
+    model: Any,
     loaded: LoadedRecipe,
     parameters: Mapping[str, Value],
     metrics: Mapping[str, float],
     record: provenance.Provenance,
+    *,
+    state: State | None = None,
+    features: Any = None,
 ) -> Manifest:
     """Write a model package to `folder` (replaced when it exists; complete or absent, never half).
 
     Args:
         folder: where the package goes.
-        model: the trained Keras model.
+        model: the trained model: of Keras, or a `chandlery.frameworks.TrainableModel`.
         loaded: the recipe that built it.
         parameters: hyperparameters used.
         metrics: metrics on the validation split.
         record: where it came from; recipe, parameters and model digest are filled in.
+        state: what the recipe's `fit` learned.
+        features: at least one row of features, for the types and shapes of the served function; None: one float32
+            array of the Keras model's input shape.
 
     Returns:
         the manifest written.
     """
-    import tensorflow as tf
-
     recipe = loaded.recipe
-    digest = model_digest(model, loaded.digest, parameters)
+    for abandoned in folder.parent.glob(f".{folder.name}.partial-*"):
+        shutil.rmtree(abandoned, ignore_errors=True)  # of a process that was killed here
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    partial.mkdir(parents=True)
+    reference = snapshot(loaded, partial / "recipe")
+    if is_keras(model):
+        framework = dict(KERAS)
+        save_keras(model, features, partial)
+    else:
+        framework = frameworks.save(model, partial / MODEL_FOLDER)
+    kept = dict(state or {}) if learns(recipe) else None
+    if kept is not None:
+        states.save(kept, partial / STATE_FOLDER)
+    digest = model_digest(model, loaded.digest, parameters, kept, partial / MODEL_FOLDER)
     record = record.with_(
         recipe=loaded.reference,
         recipe_digest=loaded.digest,
         parameters=json.dumps(dict(parameters), sort_keys=True),
         model_digest=digest,
     )
-    for abandoned in folder.parent.glob(f".{folder.name}.partial-*"):
-        shutil.rmtree(abandoned, ignore_errors=True)  # of a process that was killed here
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
-    reference = snapshot(loaded, partial / "recipe")
-    model.save(partial / "model.keras")
-    tf.saved_model.save(_serving_module(model), str(partial / "saved_model"))
     (partial / "requirements.txt").write_text(_requirements(), encoding="utf-8")
     manifest = Manifest(
         digest=digest,
@@ -113,6 +138,7 @@ def save_model(
         classes=list(recipe.classes),
         metrics={name: float(value) for name, value in metrics.items()},
         provenance=record.metadata(),
+        framework=framework,
     )
     document = {"schema_version": SCHEMA_VERSION, **manifest.__dict__}
     (partial / MANIFEST).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -131,7 +157,7 @@ def read_manifest(folder: Path) -> Manifest:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise ModelLoadError(f"{folder} is not a model package: {error}", "train_model writes one") from error
-    if document.pop("schema_version", None) != SCHEMA_VERSION:
+    if not isinstance(document, dict) or document.pop("schema_version", None) not in READABLE_VERSIONS:
         raise ModelLoadError(
             f"{folder}: unknown schema version of {MANIFEST}", "use the release that wrote it"
         )
@@ -142,108 +168,73 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 class LoadedModel:
-    """A model package ready to predict: featurize -> traced function -> answer, the recipe's own functions."""
+    """A model package ready to predict: featurize -> model -> answer, with the recipe's own functions and its state."""
 
     def __init__(self, folder: Path) -> None:
         """Load the package in `folder`.
 
         Raises:
-            ModelLoadError: the package is damaged or TensorFlow refuses it.
+            ModelLoadError: the package is damaged, or its framework refuses it.
             RecipeError: its recipe cannot be loaded.
         """
-        import tensorflow as tf
-
         self.folder = folder
         self.manifest = read_manifest(folder)
-        self.recipe: Recipe = load_snapshot(folder / "recipe", self.manifest.recipe).recipe
-        try:
-            self._module = tf.saved_model.load(str(folder / "saved_model"))
-            self._serve, self._row_shape = _direct(self._module.serve)
-            self._serve_one, _ = _direct(self._module.serve_one)
-        except Exception as error:
-            raise ModelLoadError(
-                f"{folder}: TensorFlow cannot load the model: {error}", "train the model again"
-            ) from error
-        # The optimiser would fuse operations whose sums then round otherwise than those of a plain session.
-        tf.config.optimizer.set_experimental_options({"remapping": False})
-        self._tensor = tf.constant
+        loaded = load_snapshot(folder / "recipe", self.manifest.recipe)
+        self.recipe: Recipe = loaded.recipe
+        self.state: State = states.load(folder / STATE_FOLDER) if learns(self.recipe) else {}
+        framework = self.manifest.framework
+        if framework.get("class") == KERAS["class"]:
+            self._model: Any = TracedModel(folder)
+        else:
+            self._model = frameworks.load(framework, folder / MODEL_FOLDER, type(self.recipe).__module__)
 
     @property
     def provenance(self) -> provenance.Provenance:
         """Where the model came from."""
         return provenance.read(self.manifest.provenance)
 
-    def outputs(self, rows: Columns) -> np.ndarray:
+    def featurize(self, rows: Columns) -> Any:
+        """Return the features (n, ...) of n raw rows."""
+        return featurized(self.recipe, rows, self.state)
+
+    def outputs(self, rows: Columns) -> Any:
         """Return the model's raw outputs (n, ...) for n raw rows."""
-        return self.forward(self.recipe.featurize(rows))
+        return self.forward(self.featurize(rows))
 
-    def forward(self, features: np.ndarray) -> np.ndarray:
-        """Return the model's raw outputs (n, ...) for features (n, ...), float32.
-
-        To the last bit, each row's output is that of the Keras model called in a plain session with that row alone:
-        it does not depend on the rows beside it, so requests can share a call and still be replayed exactly.
-        """
-        serve = self._serve_one if len(features) == 1 else self._serve
-        if features.shape[1:] != self._row_shape:
-            serve = self._module.serve  # which refuses in words what does not fit
-        result: np.ndarray = serve(self._tensor(features, dtype="float32")).numpy()
-        return result
+    def forward(self, features: Any) -> Any:
+        """Return the model's raw outputs (n, ...) for features (n, ...); see `TracedModel.predict`."""
+        return self._model.predict(features)
 
     def answer(self, rows: Columns) -> Columns:
         """Return the recipe's answer for n raw rows."""
         return self.recipe.answer(self.outputs(rows))
 
 
-def _direct(function: Any) -> tuple[Any, tuple[int | None, ...]]:
-    """Return the one trace of a restored function as a plain call, and the shape of a row of its argument.
+def model_digest(
+    model: Any,
+    recipe_digest: str,
+    parameters: Mapping[str, Value],
+    state: State | None = None,
+    folder: Path | None = None,
+) -> str:
+    """Return the SHA-256 over weights (in order), recipe digest, parameters, and the state where there is one.
 
-    Called itself, the function searches for the trace that fits and binds the arguments anew each time, which takes
-    longer than a small network does. The shortcut is TensorFlow's own and private; without it all works, more slowly.
-    """
-    (trace,) = function.concrete_functions
-    shape = tuple(trace.inputs[0].shape[1:])
-    flat, captured = getattr(trace, "_call_flat", None), trace.captured_inputs
-    return (trace if flat is None else lambda features: flat([features], captured)), shape
-
-
-def model_digest(model: keras.Model, recipe_digest: str, parameters: Mapping[str, Value]) -> str:
-    """Return the SHA-256 over weights (in order), recipe digest and parameters.
-
-    The `.keras` file itself is a zip with time stamps, so its bytes differ between equal models.
+    Args:
+        model: the trained model.
+        recipe_digest: digest of the recipe's source.
+        parameters: hyperparameters used.
+        state: what `fit` learned; None for a recipe without it.
+        folder: what `save` wrote of a model that is not of Keras.
     """
     digest = hashlib.sha256(recipe_digest.encode())
     digest.update(json.dumps(dict(parameters), sort_keys=True).encode())
-    for weight in model.get_weights():
-        digest.update(str(weight.shape).encode() + str(weight.dtype).encode())
-        digest.update(np.ascontiguousarray(weight).tobytes())
+    if folder is None or is_keras(model):
+        weights_digest(model, digest)
+    else:
+        digest.update(frameworks.digest(folder).encode())
+    if state is not None:
+        digest.update(states.digest(state).encode())
     return digest.hexdigest()
-
-
-def _serving_module(model: keras.Model) -> Any:
-    import tensorflow as tf
-
-    shape = model.input_shape[1:]
-    one = tf.TensorSpec([1, *shape], tf.float32, name="features")
-    rows = tf.TensorSpec([None, *shape], tf.float32, name="features")
-
-    def serve_one(features: tf.Tensor) -> tf.Tensor:
-        return model(features, training=False)
-
-    def serve(features: tf.Tensor) -> tf.Tensor:
-        # One call of the graph, but row by row: the kernels for a batch round each row by its place and by the size of
-        # the batch, on some processors in every second answer.
-        return tf.map_fn(
-            lambda row: serve_one(row[tf.newaxis])[0],
-            features,
-            fn_output_signature=tf.float32,
-            parallel_iterations=1,
-        )
-
-    module = tf.Module()
-    module.model = model  # keeps the variables tracked
-    module.serve_one = tf.function(serve_one, input_signature=[one])
-    module.serve = tf.function(serve, input_signature=[rows])
-    return module
 
 
 def _requirements() -> str:

@@ -13,24 +13,36 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import shutil
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from chandlery.arrays import Arrays
 from chandlery.errors import RecipeError
 from chandlery.recipe_import import import_recipe
+from chandlery.state import State
+from chandlery.state import checked as checked_state
+from chandlery.tables import Csv, read_tables
 
-if TYPE_CHECKING:
-    import keras
+__all__ = ["Arrays", "Column", "Columns", "Csv", "Parameter", "Recipe", "State", "Value"]
 
 Columns = dict[str, np.ndarray]
 Value = float | int | str
+
+# The tasks that a recipe may name. `binary` and `multiclass` say more exactly what `classification` leaves to the
+# number of classes.
+TASKS = ("classification", "binary", "multiclass", "multilabel", "regression", "custom")
+
+FIT_ROWS = 100_000  # most rows that `fit` and `build` see of a dataset that is read in chunks
+
+TEXT_BYTES = 256 * 2**20  # most bytes that one column of texts may take
 
 DIGEST_LENGTH = 16  # hex digits of the recipe digest that a pinned reference carries
 
@@ -89,61 +101,120 @@ class Parameter:
 class Recipe(ABC):
     """The class that a team writes. Methods are pure: they keep no state between calls and do not touch their arguments.
 
+    `Arrays` stands for one array or a mapping of named arrays, each with n rows: what several inputs, outputs or
+    targets need. A recipe with one of each uses plain arrays.
+
     Class attributes:
-        task: `classification` or `regression`.
-        schema: the columns of the raw data, target included.
-        target: name of the target column.
-        classes: names of the classes in the order of the model's outputs; classification only.
+        task: `classification` (also `binary`, `multiclass`), `multilabel`, `regression`, or `custom`: own metrics and
+            no standard plots.
+        schema: the columns of the raw data, targets included.
+        target: name of the target column, or the names of several.
+        classes: names of the classes in the order of the model's outputs; of the labels for `multilabel`.
         objective: metric that search and comparison use; one that `metrics` returns.
         search_space: dimensions that `tune_hyperparameters` searches.
         defaults: parameters used where nothing else is given; `epochs` and `batch_size` steer training itself.
         slices: columns by whose values `evaluate_model` breaks the metrics down.
+        files: which CSV and Parquet files below the dataset's folder the package reads, as a glob such as
+            `**/*.parquet`; in place of `load`.
+        csv: how these CSV files are written.
+        shuffle_rows: rows of the buffer from which batches of a dataset that is read in chunks are drawn at random.
     """
 
-    task: ClassVar[Literal["classification", "regression"]]
+    task: ClassVar[Literal["classification", "binary", "multiclass", "multilabel", "regression", "custom"]]
     schema: ClassVar[tuple[Column, ...]]
-    target: ClassVar[str]
+    target: ClassVar[str | tuple[str, ...]]
     classes: ClassVar[tuple[str, ...]] = ()
     objective: ClassVar[str]
     search_space: ClassVar[tuple[Parameter, ...]] = ()
     defaults: ClassVar[Mapping[str, Value]] = {}
     slices: ClassVar[tuple[str, ...]] = ()
+    files: ClassVar[str] = ""
+    csv: ClassVar[Csv] = Csv()
+    shuffle_rows: ClassVar[int] = 65_536
 
-    @abstractmethod
-    def load(self, root: Path) -> Columns:
-        """Read the raw dataset below folder `root`: every column of the schema, n rows each."""
+    def load(self, root: Path) -> Columns | Iterator[Columns]:
+        """Read the raw dataset below folder `root`: every column of the schema, n rows each.
 
-    @abstractmethod
-    def featurize(self, rows: Columns) -> np.ndarray:
-        """Turn n raw rows (target absent when serving) into the model's input, float32 of shape (n, ...)."""
+        A generator yields the rows in chunks: the dataset is then never in memory as a whole, and each pass over it
+        calls `load` again. Default: the package reads the files that `files` names, in chunks.
+        """
+        return read_tables(root, self.files, self.schema, self.csv)
 
-    @abstractmethod
-    def build(self, parameters: Mapping[str, Value], features: np.ndarray) -> keras.Model:
-        """Return a compiled Keras model.
+    def fit(self, rows: Columns) -> State:
+        """Learn what preprocessing needs, such as a vocabulary or a mean; default: nothing.
 
         Args:
-            parameters: hyperparameters, `defaults` filled in.
-            features: the training features, float32 (n, ...), to read shapes and adapt normalisation from.
+            rows: rows of the training split alone, targets included; of a dataset that is read in chunks, a sample
+                of at most `FIT_ROWS` of them.
+
+        Returns:
+            arrays and JSON values by name. They are kept in the model package and handed to `featurize` as its second
+            argument, in training, evaluation, serving and everywhere else.
+        """
+        return {}
+
+    @abstractmethod
+    def featurize(self, rows: Columns, *args: Any, **kwargs: Any) -> Arrays:
+        """Turn n raw rows (targets absent when serving) into the model's input: n rows of any type and shape.
+
+        Written as `featurize(self, rows)`, or as `featurize(self, rows, state)` in a recipe with `fit`.
         """
 
     @abstractmethod
-    def metrics(self, truth: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
-        """Return named metrics of model outputs (n, ...) against the raw target column (n,)."""
+    def build(self, parameters: Mapping[str, Value], features: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return a compiled Keras model, or another model that follows `chandlery.frameworks.TrainableModel`.
+
+        Args:
+            parameters: hyperparameters, `defaults` filled in.
+            features: the training features (n, ...), to read shapes and adapt normalisation from; of a dataset that is
+                read in chunks, those of a sample of at most `FIT_ROWS` rows.
+            args: the state, where `build` takes a third argument.
+            kwargs: none is given.
+        """
 
     @abstractmethod
-    def answer(self, outputs: np.ndarray) -> Columns:
+    def metrics(self, truth: Any, outputs: Any) -> dict[str, float]:
+        """Return named metrics of model outputs (n, ...) against the raw target column (n, ...); several by name."""
+
+    @abstractmethod
+    def answer(self, outputs: Any) -> Columns:
         """Turn model outputs (n, ...) into what a caller gets: named arrays of n rows. The first is the prediction."""
 
     @abstractmethod
-    def wrong(self, prediction: Value, truth: Value) -> bool:
-        """Return whether a served prediction (the first answer column's value) was a bad one, once the truth is known."""
+    def wrong(self, prediction: Any, truth: Any) -> bool:
+        """Return whether a served prediction was a bad one, once the truth is known.
 
-    def labels(self, rows: Columns) -> np.ndarray:
-        """Return the training target of n raw rows, in the form that the model's loss takes; default: the target column."""
-        return rows[self.target]
+        Args:
+            prediction: the first answer column's value; of a recipe with several targets, all of them by name.
+            truth: the target's value; of a recipe with several targets, all of them by name.
+        """
+
+    def labels(self, rows: Columns) -> Arrays:
+        """Return the training target of n raw rows, in the form that the model's loss takes.
+
+        Default: the target column; the columns by name where there are several.
+        """
+        return self.truth(rows)
+
+    @classmethod
+    def truth(cls, rows: Columns) -> Any:
+        """Return the target column of n raw rows; the columns by name where there are several."""
+        if isinstance(cls.target, str):
+            return rows[cls.target]
+        return {name: rows[name] for name in cls.target}
+
+    @classmethod
+    def targets(cls) -> tuple[str, ...]:
+        """Return the names of the target columns."""
+        return (cls.target,) if isinstance(cls.target, str) else tuple(cls.target)
+
+    @classmethod
+    def classifies(cls) -> bool:
+        """Return whether the model chooses one of the classes."""
+        return cls.task in ("classification", "binary", "multiclass")
 
     def rows(self, request: Mapping[str, np.ndarray]) -> Columns:
-        """Turn a request into raw rows without the target.
+        """Turn a request into raw rows without the targets.
 
         Args:
             request: arrays by column name, as sent.
@@ -159,8 +230,9 @@ class Recipe(ABC):
 
     @classmethod
     def inputs(cls) -> tuple[Column, ...]:
-        """Return the columns of a request: the schema without the target."""
-        return tuple(column for column in cls.schema if column.name != cls.target)
+        """Return the columns of a request: the schema without the targets."""
+        targets = cls.targets()
+        return tuple(column for column in cls.schema if column.name not in targets)
 
     @classmethod
     def maximise(cls) -> bool:
@@ -218,7 +290,7 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
     if wants_text != (array.dtype.kind in "UO"):
         raise RecipeError(f"{what}: {column.name!r} is {array.dtype}", f"expected {describe(columns)}")
     if wants_text:
-        return array.astype(str)
+        return _texts(array, f"{what}: {column.name!r}")
     if array.dtype.kind not in "biuf":
         raise RecipeError(f"{what}: {column.name!r} is {array.dtype}", f"expected {describe(columns)}")
     if array.dtype == column.dtype:
@@ -235,6 +307,22 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
             f"{what}: {column.name!r} has a value that is not finite", f"expected {describe(columns)}"
         )
     return converted
+
+
+def _texts(array: np.ndarray, what: str) -> np.ndarray:
+    if array.dtype.kind == "U":
+        return array.copy()
+    lengths = np.fromiter((len(value) if isinstance(value, str) else 0 for value in array.flat), dtype="int64")
+    longest = int(lengths.max(initial=0))
+    if 4 * longest * array.size > TEXT_BYTES:  # numpy gives each text the room of the longest
+        raise RecipeError(
+            f"{what} has a text of {longest} characters among {array.size} texts",
+            "shorten it in load(), or load fewer rows at a time",
+        )
+    texts = array.astype(str)
+    if not np.array_equal(np.char.str_len(texts).ravel(), lengths) and all(isinstance(v, str) for v in array.flat):
+        raise RecipeError(f"{what} has a text that ends with a NUL character", "remove it in load()")
+    return texts
 
 
 @dataclass(frozen=True)
@@ -405,14 +493,78 @@ def _check(recipe: Recipe, reference: str) -> None:
                 f"recipe {reference!r} has no {name!r}",
                 "see chandlery.recipe.Recipe for the class attributes",
             )
-    if recipe.task not in ("classification", "regression"):
+    if recipe.task not in TASKS:
+        raise RecipeError(f"recipe {reference!r}: task is {recipe.task!r}", f"valid: {', '.join(TASKS)}")
+    names = {column.name for column in recipe.schema}
+    for target in recipe.targets():
+        if target not in names:
+            raise RecipeError(
+                f"recipe {reference!r}: target {target!r} is not in its schema", "add it as a Column"
+            )
+    if not recipe.targets() or not recipe.inputs():
         raise RecipeError(
-            f"recipe {reference!r}: task is {recipe.task!r}", "valid: classification, regression"
+            f"recipe {reference!r} has no {'input' if recipe.targets() else 'target'} column",
+            "name at least one input and one target in its schema",
         )
-    if recipe.target not in {column.name for column in recipe.schema}:
+    if recipe.task == "binary" and len(recipe.classes) != 2:
         raise RecipeError(
-            f"recipe {reference!r}: target {recipe.target!r} is not in its schema", "add it as a Column"
+            f"recipe {reference!r}: task is binary and it has {len(recipe.classes)} classes", "name two classes"
         )
+    if type(recipe).load is Recipe.load and not recipe.files:
+        raise RecipeError(
+            f"recipe {reference!r} does not say how its data is read",
+            "write load(), or set files to a glob such as '**/*.csv'",
+        )
+    if learns(recipe) and not _takes(recipe.featurize, 2):
+        raise RecipeError(
+            f"recipe {reference!r} has fit() and its featurize() takes no state", "write featurize(self, rows, state)"
+        )
+    if not learns(recipe) and _takes(recipe.featurize, 2, required=True):
+        raise RecipeError(
+            f"recipe {reference!r}: featurize() takes a state and there is no fit() to learn it",
+            "write fit(self, rows), or featurize(self, rows)",
+        )
+
+
+def learns(recipe: Recipe) -> bool:
+    """Return whether a recipe has a `fit` of its own."""
+    return type(recipe).fit is not Recipe.fit
+
+
+def learn(recipe: Recipe, rows: Columns) -> State:
+    """Return what the recipe learns from training rows, as it will be read from a model package.
+
+    Raises:
+        RecipeError: `fit` raised, or returned what cannot be saved.
+    """
+    if not learns(recipe):
+        return {}
+    return checked_state(guarded(recipe, "fit", dict(rows)), f"{type(recipe).__name__}.fit")
+
+
+def featurized(recipe: Recipe, rows: Columns, state: State) -> Any:
+    """Return what `featurize` returns for rows; whatever it raises comes out as it is."""
+    return recipe.featurize(rows, state) if learns(recipe) else recipe.featurize(rows)
+
+
+def built(recipe: Recipe, parameters: Mapping[str, Value], features: Any, state: State) -> Any:
+    """Return the model that `build` makes.
+
+    Raises:
+        RecipeError: it raised.
+    """
+    more = (state,) if _takes(recipe.build, 3) else ()
+    return guarded(recipe, "build", parameters, features, *more)
+
+
+def _takes(method: Any, count: int, required: bool = False) -> bool:
+    """Return whether a method takes `count` positional arguments, or takes no fewer."""
+    parameters = [
+        p for p in inspect.signature(method).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    if required:
+        parameters = [p for p in parameters if p.default is p.empty]
+    return len(parameters) >= count
 
 
 def guarded(recipe: Recipe, method: str, *arguments: Any) -> Any:
@@ -437,17 +589,45 @@ def split_rows(rows: Columns) -> np.ndarray:
     Returns:
         array of n strings.
     """
-    length = len(next(iter(rows.values())))
-    buffers = [np.ascontiguousarray(column) for _, column in sorted(rows.items())]
-    buffers = [np.char.encode(b.astype("U"), "utf-8") if b.dtype.kind in "UO" else b for b in buffers]
-    parts = np.empty(length, dtype="U10")
-    for index in range(length):
-        digest = hashlib.blake2b(digest_size=4)
-        for buffer in buffers:
-            digest.update(buffer[index].tobytes())
-        share = int.from_bytes(digest.digest(), "big") / 2**32
-        parts[index] = "train" if share < 0.70 else "validation" if share < 0.85 else "test"
+    shares = row_shares(rows)
+    parts = np.full(len(shares), "test", dtype="U10")
+    parts[shares < 0.85] = "validation"
+    parts[shares < 0.70] = "train"
     return parts
+
+
+def row_shares(rows: Columns) -> np.ndarray:
+    """Return for each row a number in [0, 1) that depends on its content alone: uniform, and equal for equal rows."""
+    length = len(next(iter(rows.values())))
+    groups: list[Any] = []  # of each row: its bytes, or an array of them
+    numbers: list[np.ndarray] = []
+    for _, column in sorted(rows.items()):
+        if column.dtype.kind not in "UO":
+            numbers.append(np.ascontiguousarray(column).reshape(length, -1).view(np.uint8).reshape(length, -1))
+            continue
+        if numbers:
+            groups.append(np.concatenate(numbers, axis=1))
+            numbers = []
+        texts = np.char.encode(column.astype("U"), "utf-8")
+        # Element by element: an array of texts is as wide as its longest, which is no property of the row.
+        if texts.ndim == 1:
+            groups.append([text or b"\0" for text in texts.tolist()])  # numpy's bytes of an empty text
+        else:
+            groups.append([b"\0".join(row.ravel().tolist()) for row in texts])
+    if numbers:
+        groups.append(np.concatenate(numbers, axis=1))
+    contents = groups[0] if len(groups) == 1 else (b"".join(row) for row in zip(*groups, strict=True))
+    hashes = np.fromiter(
+        (int.from_bytes(hashlib.blake2b(row, digest_size=4).digest(), "big") for row in contents),
+        dtype="uint32",
+        count=length,
+    )
+    return hashes / 2**32
+
+
+def part_of(recipe: Recipe, rows: Columns) -> np.ndarray:
+    """Return the part of each row, n of `train`, `validation` or `test`, from its inputs alone."""
+    return split_rows({column.name: rows[column.name] for column in recipe.inputs()})
 
 
 def take(rows: Columns, which: np.ndarray) -> Columns:

@@ -58,7 +58,7 @@ def reproduce(reference: str, folder: Path) -> Reproduction:
     from chandlery.model import read_manifest, save_model
     from chandlery.recipe import load_snapshot
     from chandlery.registry.download import download
-    from chandlery.training.dataset import read_rows
+    from chandlery.training.dataset import open_rows
     from chandlery.training.fitting import fit
 
     info = _find(reference)
@@ -72,9 +72,18 @@ def reproduce(reference: str, folder: Path) -> Reproduction:
         )
     loaded = load_snapshot(package / "recipe", manifest.recipe)
     progress.report("reproduce", f"training {info.uri} again on {record.data_repo}@{record.data_commit}")
-    rows = read_rows(loaded.recipe, checkout(record.data_repo, record.data_commit))
+    rows = open_rows(loaded.recipe, checkout(record.data_repo, record.data_commit))
     result = fit(loaded, rows, manifest.parameters, int(info.tags.get(SEED_TAG, "0")))
-    made = save_model(folder, result.model, loaded, manifest.parameters, result.metrics, record)
+    made = save_model(
+        folder,
+        result.model,
+        loaded,
+        manifest.parameters,
+        result.metrics,
+        record,
+        state=result.state,
+        features=result.example,
+    )
     return Reproduction(folder, manifest.digest, made.digest, _differences(package, folder))
 
 

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chandlery.arrays import concatenate, count, pick
 from chandlery.errors import RecipeError, TrainingError
-from chandlery.recipe import Columns, LoadedRecipe, Recipe, Value, as_array, guarded
+from chandlery.frameworks import is_trainable
+from chandlery.frameworks.keras import arrays, is_keras, tensors
+from chandlery.recipe import Columns, LoadedRecipe, Recipe, State, Value, built, guarded
 from chandlery.training import checkpoint
-from chandlery.training.dataset import featurize, size, split
+from chandlery.training.dataset import Chunks
 from chandlery.training.parameters import complete
+from chandlery.training.passes import Data, open_data
 from chandlery.training.tensorflow import start_tensorflow
 
 if TYPE_CHECKING:
@@ -27,7 +31,7 @@ class Fit:
     """A fitted model.
 
     Attributes:
-        model: the Keras model, weights of the epoch kept.
+        model: the model; of Keras with the weights of the epoch kept.
         parameters: all hyperparameters used.
         metrics: the recipe's metrics on the validation split, and `loss`, both of the epoch kept.
         objective: the recipe's objective among them.
@@ -35,9 +39,11 @@ class Fit:
         epoch: the epoch kept, from 1.
         resumed: epochs that a checkpoint saved from being trained again.
         rows: number of rows trained on.
+        state: what the recipe's `fit` learned.
+        example: features of one row, for types and shapes.
     """
 
-    model: keras.Model
+    model: Any
     parameters: dict[str, Value]
     metrics: dict[str, float]
     objective: float
@@ -45,11 +51,13 @@ class Fit:
     epoch: int
     resumed: int
     rows: int
+    state: State
+    example: Any
 
 
 def fit(
     loaded: LoadedRecipe,
-    rows: Columns,
+    rows: Columns | Chunks,
     parameters: Mapping[str, Any],
     seed: int = 0,
     checkpoint_folder: str = "",
@@ -64,7 +72,7 @@ def fit(
 
     Args:
         loaded: the recipe.
-        rows: raw rows, as `dataset.read_rows` returns them.
+        rows: raw rows, as `dataset.open_rows` returns them.
         parameters: hyperparameters; defaults are filled in. `epochs`, `batch_size` and `patience` steer training.
         seed: 0 to 2**32 - 1.
         checkpoint_folder: local folder or `gs://` address to save to after each epoch and to resume from; "" for none.
@@ -81,24 +89,30 @@ def fit(
     """
     recipe = loaded.recipe
     values = complete(recipe, parameters)
-    epochs, patience = int(values["epochs"]), int(values["patience"])
     start_tensorflow(seed, deterministic)
-    parts = split(recipe, rows)
-    features, labels = featurize(recipe, parts.train), _labels(recipe, parts.train)
-    model = _build(recipe, values, features)
-    validation = featurize(recipe, parts.validation), _labels(recipe, parts.validation)
-    truth = parts.validation[recipe.target]
-    batch = min(int(values["batch_size"]), len(features))
+    with open_data(recipe, rows) as data:
+        model = _build(recipe, values, data)
+        fitted = _fit_keras if is_keras(model) else _fit_other
+        return fitted(recipe, model, data, values, seed, checkpoint_folder, on_epoch)
 
+
+def _fit_keras(
+    recipe: Recipe,
+    model: keras.Model,
+    data: Data,
+    values: dict[str, Value],
+    seed: int,
+    checkpoint_folder: str,
+    on_epoch: Callable[[dict[str, float]], None],
+) -> Fit:
+    epochs, patience = int(values["epochs"]), int(values["patience"])
     history, best, done = _resume(model, checkpoint_folder)
     for epoch in range(done, epochs):
         if _stale(recipe, history, patience):
             break
-        training_loss = _train_epoch(model, features, labels, batch, seed, epoch)
-        outputs = forward(model, validation[0])
+        training_loss = _train_epoch(model, data, int(values["batch_size"]), seed, epoch)
         figures = {"epoch": float(epoch + 1), "training_loss": training_loss}
-        figures["loss"] = float(model.compute_loss(y=validation[1], y_pred=outputs, training=False))
-        figures |= evaluate(recipe, truth, outputs)
+        figures |= _validate(recipe, model, data)
         _check_finite(recipe, figures)
         history.append(figures)
         if patience and _best(recipe, history) == epoch:
@@ -113,16 +127,86 @@ def fit(
     if best:
         model.set_weights(best)
     metrics = {name: v for name, v in history[kept].items() if name not in ("epoch", "training_loss")}
-    return Fit(model, values, metrics, metrics[recipe.objective], history, kept + 1, done, size(parts.train))
+    objective = metrics[recipe.objective]
+    return Fit(
+        model, values, metrics, objective, history, kept + 1, done, data.rows(), data.state, data.example()
+    )
 
 
-def forward(model: keras.Model, features: np.ndarray) -> np.ndarray:
-    """Return the model's outputs (n, ...) for features (n, ...), in inference mode."""
-    starts = range(0, len(features), PREDICT_ROWS)
-    return np.concatenate([np.asarray(model(features[s : s + PREDICT_ROWS], training=False)) for s in starts])
+def _fit_other(
+    recipe: Recipe,
+    model: Any,
+    data: Data,
+    values: dict[str, Value],
+    seed: int,
+    checkpoint_folder: str,
+    on_epoch: Callable[[dict[str, float]], None],
+) -> Fit:
+    """Fit a model that trains itself; it has no checkpoints, so a retry begins again and ends with the same model."""
+    features, labels = data.training()
+    validation = data.validation()
+    what = f"{type(recipe).__name__}: fit of {type(model).__name__}"
+    history: list[dict[str, float]] = []
+    try:
+        rounds = model.fit(features, labels, validation=(validation.features, validation.labels), seed=seed)
+        for number, figures in enumerate(rounds or (), start=1):
+            history.append({"epoch": float(number), **{str(n): float(v) for n, v in figures.items()}})
+    except (RecipeError, TrainingError):
+        raise
+    except Exception as error:
+        raise TrainingError(
+            f"{what} raised {type(error).__name__}: {error}", "check features, labels and hyperparameters"
+        ) from error
+    metrics = evaluate(recipe, validation.truth, predict(model, validation.features))
+    if not math.isfinite(metrics[recipe.objective]):
+        raise TrainingError(f"{recipe.objective} is {metrics[recipe.objective]}", "check the features")
+    history = history or [{"epoch": 1.0}]
+    history[-1] |= metrics
+    for figures in history:
+        on_epoch(figures)
+    objective = metrics[recipe.objective]
+    return Fit(
+        model, values, metrics, objective, history, len(history), 0, data.rows(), data.state, data.example()
+    )
 
 
-def evaluate(recipe: Recipe, truth: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+def _validate(recipe: Recipe, model: keras.Model, data: Data) -> dict[str, float]:
+    """Return loss and metrics on the validation part."""
+    parts = [(part.labels, part.truth, forward(model, part.features)) for part in data.validation_parts()]
+    labels, truth, outputs = (concatenate(list(whole)) for whole in zip(*parts, strict=True))
+    loss = float(model.compute_loss(y=labels, y_pred=outputs, training=False))
+    return {"loss": loss, **evaluate(recipe, truth, outputs)}
+
+
+def forward(model: keras.Model, features: Any) -> Any:
+    """Return the Keras model's outputs (n, ...) for features (n, ...), in inference mode."""
+    starts = range(0, count(features), PREDICT_ROWS)
+    return concatenate(
+        [arrays(model(tensors(pick(features, slice(s, s + PREDICT_ROWS))), training=False)) for s in starts]
+    )
+
+
+def predict(model: Any, features: Any) -> Any:
+    """Return the outputs (n, ...) of a model of another framework.
+
+    Raises:
+        TrainingError: `predict` raised, or did not return a row for each row.
+    """
+    try:
+        outputs = model.predict(features)
+    except Exception as error:
+        raise TrainingError(
+            f"predict of {type(model).__name__} raised {type(error).__name__}: {error}", "check the features"
+        ) from error
+    if count(outputs) != count(features):
+        raise TrainingError(
+            f"predict of {type(model).__name__} returned {count(outputs)} rows for {count(features)}",
+            "return a row for each row",
+        )
+    return outputs
+
+
+def evaluate(recipe: Recipe, truth: Any, outputs: Any) -> dict[str, float]:
     """Return the recipe's metrics, checked.
 
     Raises:
@@ -145,46 +229,35 @@ def evaluate(recipe: Recipe, truth: np.ndarray, outputs: np.ndarray) -> dict[str
     return metrics
 
 
-def _labels(recipe: Recipe, rows: Columns) -> np.ndarray:
-    labels = as_array(guarded(recipe, "labels", rows), f"what {type(recipe).__name__}.labels returned")
-    if labels.ndim == 0 or len(labels) != size(rows) or labels.dtype.kind not in "fiub":
-        raise TrainingError(
-            f"{type(recipe).__name__}.labels returned {labels.dtype}{list(labels.shape)} for {size(rows)} rows",
-            "return a number (or an array of numbers) for each row",
-        )
-    return labels
-
-
-def _build(recipe: Recipe, values: Mapping[str, Value], features: np.ndarray) -> keras.Model:
-    model = guarded(recipe, "build", values, features)
+def _build(recipe: Recipe, values: Mapping[str, Value], data: Data) -> Any:
+    features = data.sample()
+    model = built(recipe, values, features, data.state)
+    if not is_keras(model) and is_trainable(model):
+        return model
     if getattr(model, "optimizer", None) is None:
         raise TrainingError(
             f"{type(recipe).__name__}.build did not return a compiled Keras model",
-            "call model.compile(optimizer, loss=...) before returning it",
+            "call model.compile(optimizer, loss=...) before returning it, or return a "
+            "chandlery.frameworks.TrainableModel",
         )
     if not model.built:
-        model(features[:1], training=False)
+        model(tensors(pick(features, slice(0, 1))), training=False)
     # Its variables must exist before a checkpoint can fill them.
     model.optimizer.build(model.trainable_variables)
     return model
 
 
-def _train_epoch(
-    model: keras.Model, features: np.ndarray, labels: np.ndarray, batch: int, seed: int, epoch: int
-) -> float:
+def _train_epoch(model: keras.Model, data: Data, batch: int, seed: int, epoch: int) -> float:
     import keras
 
     sequence = np.random.SeedSequence([seed, epoch])
     # Also what a recipe's own layers draw from generators that no checkpoint holds depends on (seed, epoch) alone.
     keras.utils.set_random_seed(int(sequence.generate_state(1)[0]))
-    order = np.random.default_rng(sequence).permutation(len(features))
     model.reset_metrics()
     loss = math.nan
-    # Whole batches only: another shape would be traced again. The order changes, so each row has its turn.
-    for start in range(0, len(order) - batch + 1, batch):
-        chosen = order[start : start + batch]
+    for features, labels in data.batches(batch, np.random.default_rng(sequence)):
         try:
-            figures = model.train_on_batch(features[chosen], labels[chosen], return_dict=True)
+            figures = model.train_on_batch(features, labels, return_dict=True)
         except Exception as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise TrainingError(

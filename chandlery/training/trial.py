@@ -29,13 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from chandlery.training.dataset import read_rows
+    from chandlery.training.dataset import open_rows
     from chandlery.training.fitting import fit
     from chandlery.training.parameters import complete, parse
 
     loaded = load_recipe(options.recipe)
     parameters = complete(loaded.recipe, parse(options.parameter))
-    rows = read_rows(loaded.recipe, _folder(options))
+    rows = open_rows(loaded.recipe, _folder(options))
     if sys.argv[0].endswith("trial.py"):  # run as a program, so the process is ours
         load_tensorflow()
     result = fit(loaded, rows, parameters, options.seed, on_epoch=_print)

@@ -15,7 +15,7 @@ from chandlery.registry import tracking
 from chandlery.report import Report
 from chandlery.steps.artifacts import Artifact, data_name, record_of
 from chandlery.training import checkpoint
-from chandlery.training.dataset import read_rows
+from chandlery.training.dataset import open_rows
 from chandlery.training.fitting import Fit, fit
 from chandlery.training.parameters import complete
 from chandlery.training.plots import learning_curves
@@ -66,7 +66,7 @@ def train_model(
     record = record_of(dataset).with_(
         recipe=loaded.reference, recipe_digest=loaded.digest, experiment=experiment
     )
-    rows = read_rows(loaded.recipe, Path(dataset.path))
+    rows = open_rows(loaded.recipe, Path(dataset.path))
     key = checkpoint.training_key(loaded.reference, data_name(dataset), values, seed, deterministic)
     folder = checkpoint.checkpoint_folder(key)
     epochs = int(values["epochs"])
@@ -83,7 +83,14 @@ def train_model(
             progress.report("resumed", f"went on from the checkpoint of epoch {result.resumed}")
         record = record.with_(mlflow_run_id=run.id)
         manifest = save_model(
-            Path(model.path), result.model, loaded, result.parameters, result.metrics, record
+            Path(model.path),
+            result.model,
+            loaded,
+            result.parameters,
+            result.metrics,
+            record,
+            state=result.state,
+            features=result.example,
         )
         model.metadata.update({**manifest.provenance, **result.metrics})
         curves.metadata.update(manifest.provenance)

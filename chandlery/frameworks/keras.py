@@ -1,0 +1,183 @@
+"""Keras models: how they are traced for serving, called, and told apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chandlery.arrays import count
+from chandlery.errors import ModelLoadError, TrainingError
+
+if TYPE_CHECKING:
+    import keras
+
+WHOLE, TRACED = "model.keras", "saved_model"  # the files of a package
+
+
+def is_keras(model: object) -> bool:
+    """Return whether a model is one of Keras, without importing it."""
+    return any(cls.__module__.partition(".")[0] == "keras" for cls in type(model).__mro__)
+
+
+def save(model: keras.Model, features: Any, folder: Path) -> None:
+    """Write a model to a package.
+
+    Args:
+        model: the model.
+        features: at least one row of features, for types and shapes; None: one float32 input of the model's shape.
+        folder: the package.
+    """
+    import tensorflow as tf
+
+    model.save(folder / WHOLE)
+    tf.saved_model.save(_serving_module(model, features), str(folder / TRACED))
+
+
+def weights_digest(model: keras.Model, digest: Any) -> None:
+    """Add names of shapes and types and the content of all weights, in order, to a digest.
+
+    The `.keras` file itself is a zip with time stamps, so its bytes differ between equal models.
+    """
+    for weight in model.get_weights():
+        digest.update(str(weight.shape).encode() + str(weight.dtype).encode())
+        digest.update(np.ascontiguousarray(weight).tobytes())
+
+
+def state_of(model: keras.Model) -> str:
+    """Return the digest of a model's weights."""
+    digest = hashlib.sha256()
+    weights_digest(model, digest)
+    return digest.hexdigest()
+
+
+def tensors(features: Any) -> Any:
+    """Return features in a form that Keras takes: texts as tensors, all else as it is."""
+    if isinstance(features, Mapping):
+        return {name: tensors(array) for name, array in features.items()}
+    if features.dtype.kind != "U":
+        return features
+    import tensorflow as tf
+
+    return tf.constant(features)
+
+
+def arrays(outputs: Any) -> Any:
+    """Return a model's outputs as arrays.
+
+    Raises:
+        TrainingError: they are neither one tensor nor a dict of tensors.
+    """
+    if isinstance(outputs, Mapping):
+        return {str(name): np.asarray(output) for name, output in outputs.items()}
+    if isinstance(outputs, (list, tuple)):
+        raise TrainingError(
+            f"the model returns a list of {len(outputs)} outputs",
+            "name them: keras.Model(inputs, {'price': price, 'days': days})",
+        )
+    return np.asarray(outputs)
+
+
+class TracedModel:
+    """The traced function of a package, ready to predict."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load it.
+
+        Raises:
+            ModelLoadError: TensorFlow refuses it.
+        """
+        import tensorflow as tf
+
+        try:
+            self._module = tf.saved_model.load(str(folder / TRACED))
+            (trace,) = self._module.serve.concrete_functions
+            self._specs: Any = trace.structured_input_signature[0][0]
+            self._direct = not isinstance(self._specs, Mapping)
+            if self._direct:
+                self._serve, self._row_shape = _direct(self._module.serve)
+                self._serve_one, _ = _direct(self._module.serve_one)
+        except Exception as error:
+            raise ModelLoadError(
+                f"{folder}: TensorFlow cannot load the model: {error}", "train the model again"
+            ) from error
+        # The optimiser would fuse operations whose sums then round otherwise than those of a plain session.
+        tf.config.optimizer.set_experimental_options({"remapping": False})
+        self._tensor = tf.constant
+
+    def predict(self, features: Any) -> Any:
+        """Return the outputs (n, ...) for features (n, ...).
+
+        To the last bit, each row's output is that of the Keras model called in a plain session with that row alone:
+        it does not depend on the rows beside it, so requests can share a call and still be replayed exactly.
+        """
+        if not self._direct:
+            given = {name: self._tensor(features[name], dtype=spec.dtype) for name, spec in self._specs.items()}
+            outputs = (self._module.serve_one if count(features) == 1 else self._module.serve)(given)
+        else:
+            serve = self._serve_one if len(features) == 1 else self._serve
+            if features.shape[1:] != self._row_shape:
+                serve = self._module.serve  # which refuses in words what does not fit
+            outputs = serve(self._tensor(features, dtype=self._specs.dtype))
+        if isinstance(outputs, Mapping):
+            return {name: output.numpy() for name, output in outputs.items()}
+        return outputs.numpy()
+
+
+def _direct(function: Any) -> tuple[Callable[..., Any], tuple[int | None, ...]]:
+    """Return the one trace of a restored function as a plain call, and the shape of a row of its argument.
+
+    Called itself, the function searches for the trace that fits and binds the arguments anew each time, which takes
+    longer than a small network does. The shortcut is TensorFlow's own and private; without it all works, more slowly.
+    """
+    (trace,) = function.concrete_functions
+    shape = tuple(trace.inputs[0].shape[1:])
+    flat, captured = getattr(trace, "_call_flat", None), trace.captured_inputs
+    if flat is None or isinstance(trace.structured_outputs, Mapping):
+        return trace, shape
+    return lambda features: flat([features], captured), shape
+
+
+def _serving_module(model: keras.Model, features: Any) -> Any:
+    import tensorflow as tf
+
+    def spec(array: np.ndarray, name: str, rows: int | None) -> tf.TensorSpec:
+        kind = tf.string if array.dtype.kind in "US" else tf.as_dtype(array.dtype)
+        return tf.TensorSpec([rows, *array.shape[1:]], kind, name=name)
+
+    def specs(rows: int | None) -> Any:
+        if isinstance(features, Mapping):
+            return {name: spec(array, name, rows) for name, array in features.items()}
+        if features is None:
+            return tf.TensorSpec([rows, *model.input_shape[1:]], tf.float32, name="features")
+        return spec(features, "features", rows)
+
+    def serve_one(features: Any) -> Any:
+        return model(features, training=False)
+
+    one = tf.function(serve_one, input_signature=[specs(1)])
+    signature = tf.nest.map_structure(
+        lambda output: tf.TensorSpec(output.shape[1:], output.dtype),
+        one.get_concrete_function().structured_outputs,
+    )
+
+    def serve(features: Any) -> Any:
+        # One call of the graph, but row by row: the kernels for a batch round each row by its place and by the size of
+        # the batch, on some processors in every second answer.
+        return tf.map_fn(
+            lambda row: tf.nest.map_structure(
+                lambda output: output[0], serve_one(tf.nest.map_structure(lambda part: part[tf.newaxis], row))
+            ),
+            features,
+            fn_output_signature=signature,
+            parallel_iterations=1,
+        )
+
+    module = tf.Module()
+    module.model = model  # keeps the variables tracked
+    module.serve_one = one
+    module.serve = tf.function(serve, input_signature=[specs(None)])
+    return module

@@ -1,0 +1,329 @@
+"""What fitting asks of a dataset: features and labels in batches, in memory or streamed from chunks.
+
+A streamed dataset is read once an epoch. Each chunk is split, featurized and put into a buffer of `Recipe.shuffle_rows`
+rows, from which batches are drawn at random; tf.data reads ahead in a thread of its own. The rows of the validation
+part are kept as files in a temporary folder during the first epoch, so that they are not read and featurized again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chandlery.arrays import concatenate, count, pick
+from chandlery.errors import ChandleryError
+from chandlery.frameworks.keras import tensors
+from chandlery.recipe import FIT_ROWS, Columns, Recipe, State, learn, learns, part_of, row_shares, take
+from chandlery.training.dataset import Chunks, check_part, featurize, label_arrays, size, split
+
+READ_AHEAD = 4  # batches that tf.data keeps ready
+BUFFER_BYTES = 128 * 2**20  # the shuffle buffer holds fewer rows where rows are large
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one part of a dataset, n each: features, labels as the loss takes them, raw targets."""
+
+    features: Any
+    labels: Any
+    truth: Any
+
+
+class Data(AbstractContextManager["Data"]):
+    """A recipe's dataset as fitting uses it.
+
+    Attributes:
+        state: what the recipe's `fit` learned from the training part.
+    """
+
+    state: State
+
+    @abstractmethod
+    def sample(self) -> Any:
+        """Return training features for `build`."""
+
+    @abstractmethod
+    def rows(self) -> int:
+        """Return the number of training rows; known after the first pass."""
+
+    @abstractmethod
+    def training(self) -> tuple[Any, Any]:
+        """Return all training features and labels, in memory."""
+
+    @abstractmethod
+    def validation_parts(self) -> Iterator[Part]:
+        """Yield the validation part, in pieces; after the first pass."""
+
+    @abstractmethod
+    def batches(self, batch: int, random: np.random.Generator) -> Iterator[tuple[Any, Any]]:
+        """Yield features and labels of one epoch in whole batches, in random order, ready for Keras.
+
+        Whole batches only: another shape would be traced again. The order changes, so each row has its turn.
+        """
+
+    def example(self) -> Any:
+        """Return the features of one training row."""
+        return pick(self.sample(), slice(0, 1))
+
+    def validation(self) -> Part:
+        """Return the whole validation part, in memory."""
+        parts = list(self.validation_parts())
+        return Part(
+            *(concatenate([getattr(p, name) for p in parts]) for name in ("features", "labels", "truth"))
+        )
+
+    def __exit__(self, *exception: object) -> None:
+        """Remove what was kept in files."""
+
+
+def open_data(recipe: Recipe, rows: Columns | Chunks) -> Data:
+    """Return a dataset for fitting; use as a context manager.
+
+    Raises:
+        RecipeError: a method of the recipe raised, or returned the wrong thing.
+        TrainingError: a part has no rows.
+    """
+    return StreamedData(recipe, rows) if isinstance(rows, Chunks) else MemoryData(recipe, rows)
+
+
+class MemoryData(Data):
+    """All features in memory."""
+
+    def __init__(self, recipe: Recipe, rows: Columns) -> None:
+        """Split, learn and featurize."""
+        parts = split(recipe, rows)
+        self.state = learn(recipe, parts.train)
+        self._training = _part(recipe, parts.train, self.state)
+        self._rows = size(parts.train)
+        self._later = lambda: _part(recipe, parts.validation, self.state)
+        self._validation: Part | None = None
+
+    def sample(self) -> Any:
+        """Return all training features."""
+        return self._training.features
+
+    def rows(self) -> int:
+        """Return the number of training rows."""
+        return self._rows
+
+    def training(self) -> tuple[Any, Any]:
+        """Return all training features and labels."""
+        return self._training.features, self._training.labels
+
+    def validation_parts(self) -> Iterator[Part]:
+        """Yield the validation part, in one piece."""
+        if self._validation is None:
+            self._validation = self._later()
+        yield self._validation
+
+    def batches(self, batch: int, random: np.random.Generator) -> Iterator[tuple[Any, Any]]:
+        """Yield the training part in a random order."""
+        features, labels = self.training()
+        batch = min(batch, self._rows)
+        order = random.permutation(self._rows)
+        for start in range(0, self._rows - batch + 1, batch):
+            chosen = order[start : start + batch]
+            yield tensors(pick(features, chosen)), pick(labels, chosen)
+
+
+class StreamedData(Data):
+    """One chunk and a shuffle buffer in memory."""
+
+    def __init__(self, recipe: Recipe, chunks: Chunks) -> None:
+        """Read as much as is needed to learn the state and to know types and shapes."""
+        self._recipe, self._chunks = recipe, chunks
+        rows = _sample(recipe, chunks)
+        self.state = learn(recipe, rows)
+        self._sample = featurize(recipe, rows, self.state)
+        self._labels = label_arrays(recipe, rows)
+        self._rows = 0
+        self._kept = Path(tempfile.mkdtemp(prefix="chandlery-validation-"))
+        self._files: list[Path] | None = None
+
+    def __exit__(self, *exception: object) -> None:
+        """Remove the files of the validation part."""
+        shutil.rmtree(self._kept, ignore_errors=True)
+
+    def sample(self) -> Any:
+        """Return the features of a sample of the training part."""
+        return self._sample
+
+    def rows(self) -> int:
+        """Return the number of training rows; 0 before the first pass has ended."""
+        return self._rows
+
+    def training(self) -> tuple[Any, Any]:
+        """Return all training features and labels: for models that cannot stream."""
+        parts = list(self._pass())
+        return concatenate([part[0] for part in parts]), concatenate([part[1] for part in parts])
+
+    def validation_parts(self) -> Iterator[Part]:
+        """Yield the validation part, a piece for each chunk."""
+        if self._files is None:
+            for _ in self._pass():
+                pass
+        for path in self._files or []:
+            yield _read(path)
+
+    def batches(self, batch: int, random: np.random.Generator) -> Iterator[tuple[Any, Any]]:
+        """Yield the training part from a shuffle buffer, read ahead by tf.data."""
+        import tensorflow as tf
+
+        # A generator's exception comes out of tf.data as a text; the original one is kept for the caller.
+        failed: list[BaseException] = []
+
+        def source() -> Iterator[tuple[Any, Any]]:
+            try:
+                yield from shuffled(self._pass(), batch, self._buffer(), random)
+            except Exception as error:
+                failed.append(error)
+                raise
+
+        signature = (_specs(self._sample), _specs(self._labels))
+        dataset = tf.data.Dataset.from_generator(source, output_signature=signature).prefetch(READ_AHEAD)
+        try:
+            yield from dataset
+        except tf.errors.OpError:
+            if failed and isinstance(failed[0], ChandleryError):
+                raise failed[0] from None
+            raise
+
+    def _buffer(self) -> int:
+        bytes_of_row = sum(array.nbytes for array in _flat("", self._sample).values()) // count(self._sample)
+        return max(1, min(self._recipe.shuffle_rows, BUFFER_BYTES // max(1, bytes_of_row)))
+
+    def _pass(self) -> Iterator[tuple[Any, Any]]:
+        """Yield features and labels of the training part of each chunk; the first whole pass keeps the rest."""
+        keep = self._files is None
+        files: list[Path] = []
+        rows = total = validation = 0
+        for index, chunk in enumerate(self._chunks):
+            parts = part_of(self._recipe, chunk)
+            total += size(chunk)
+            chosen = parts == "validation"
+            if keep and chosen.any():
+                part = _part(self._recipe, take(chunk, chosen), self.state)
+                files.append(self._kept / f"{index}.npz")
+                _write(files[-1], part)
+                validation += int(chosen.sum())
+            chosen = parts == "train"
+            if chosen.any():
+                part = _part(self._recipe, take(chunk, chosen), self.state)
+                rows += int(chosen.sum())
+                yield part.features, part.labels
+        check_part("train", rows, total)
+        if keep:
+            check_part("validation", validation, total)
+            self._files, self._rows = files, rows
+
+
+def shuffled(
+    parts: Iterator[tuple[Any, Any]], batch: int, buffer: int, random: np.random.Generator
+) -> Iterator[tuple[Any, Any]]:
+    """Yield features and labels in whole batches, drawn at random from a buffer of `buffer` rows or a few more.
+
+    What is left of less than a batch at the end is dropped, unless there was no whole batch at all.
+    """
+    held: list[tuple[Any, Any]] = []
+    waiting, yielded = 0, False
+
+    def drawn(least: int) -> Iterator[tuple[Any, Any]]:
+        # Yields until fewer than `least` + `batch` rows are left, and keeps these.
+        features = concatenate([part[0] for part in held])
+        labels = concatenate([part[1] for part in held])
+        order = random.permutation(waiting)
+        start = 0
+        while waiting - start >= max(batch, least + batch):
+            chosen = order[start : start + batch]
+            yield pick(features, chosen), pick(labels, chosen)
+            start += batch
+        rest = order[start:]
+        held[:] = [(pick(features, rest), pick(labels, rest))]
+
+    for part in parts:
+        held.append(part)
+        waiting += count(part[1])
+        if waiting >= max(buffer, 2 * batch):
+            for ready in drawn(buffer // 2):
+                yielded = True
+                yield ready
+            waiting = count(held[0][1])
+    if not held:
+        return
+    for ready in drawn(0):
+        yielded = True
+        yield ready
+    if not yielded:
+        yield held[0]
+
+
+def _part(recipe: Recipe, rows: Columns, state: State) -> Part:
+    return Part(featurize(recipe, rows, state), label_arrays(recipe, rows), recipe.truth(rows))
+
+
+def _sample(recipe: Recipe, chunks: Chunks) -> Columns:
+    """Return training rows to learn from.
+
+    For a recipe with `fit`, those whose content has the smallest hashes, from a pass over all chunks: a sample that
+    does not depend on the order of the rows. Otherwise those of the first chunk that has any.
+    """
+    kept: Columns = {}
+    shares = np.empty(0)
+    total = 0
+    for chunk in chunks:
+        found = row_shares({column.name: chunk[column.name] for column in recipe.inputs()})
+        total += size(chunk)
+        chosen = found < 0.70
+        if not chosen.any():
+            continue
+        shares = np.concatenate([shares, found[chosen]])
+        kept = concatenate([kept, take(chunk, chosen)]) if kept else take(chunk, chosen)
+        if len(shares) > FIT_ROWS:
+            smallest = np.sort(np.argpartition(shares, FIT_ROWS)[:FIT_ROWS])
+            kept, shares = take(kept, smallest), shares[smallest]
+        if not learns(recipe):
+            break
+    check_part("train", size(kept), total)
+    return kept
+
+
+def _specs(arrays: Any) -> Any:
+    import tensorflow as tf
+
+    if isinstance(arrays, Mapping):
+        return {name: _specs(array) for name, array in arrays.items()}
+    kind = tf.string if arrays.dtype.kind == "U" else tf.as_dtype(arrays.dtype)
+    return tf.TensorSpec([None, *arrays.shape[1:]], kind)
+
+
+def _flat(name: str, arrays: Any) -> dict[str, np.ndarray]:
+    if isinstance(arrays, Mapping):
+        return {f"{name}/{key}": array for key, array in arrays.items()}
+    return {name: arrays}
+
+
+def _write(path: Path, part: Part) -> None:
+    flat: dict[str, Any] = {}
+    for name in ("features", "labels", "truth"):
+        flat |= _flat(name, getattr(part, name))
+    np.savez(path, allow_pickle=False, **flat)
+
+
+def _read(path: Path) -> Part:
+    with np.load(path, allow_pickle=False) as archive:
+        whole = {name: archive[name] for name in archive.files}
+
+    def of(name: str) -> Any:
+        if name in whole:
+            return whole[name]
+        return {key.partition("/")[2]: array for key, array in whole.items() if key.startswith(f"{name}/")}
+
+    return Part(of("features"), of("labels"), of("truth"))
