@@ -26,6 +26,8 @@ def pick(arrays: Any, which: Any) -> Any:
 
 def concatenate(parts: Sequence[Any]) -> Any:
     """Return the rows of several parts of one form, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
     if isinstance(parts[0], Mapping):
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return np.concatenate(parts)

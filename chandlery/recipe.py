@@ -194,7 +194,8 @@ class Recipe(ABC):
 
         Default: the target column; the columns by name where there are several.
         """
-        return self.truth(rows)
+        found: Arrays = self.truth(rows)
+        return found
 
     @classmethod
     def truth(cls, rows: Columns) -> Any:
@@ -312,7 +313,9 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
 def _texts(array: np.ndarray, what: str) -> np.ndarray:
     if array.dtype.kind == "U":
         return array.copy()
-    lengths = np.fromiter((len(value) if isinstance(value, str) else 0 for value in array.flat), dtype="int64")
+    lengths = np.fromiter(
+        (len(value) if isinstance(value, str) else 0 for value in array.flat), dtype="int64"
+    )
     longest = int(lengths.max(initial=0))
     if 4 * longest * array.size > TEXT_BYTES:  # numpy gives each text the room of the longest
         raise RecipeError(
@@ -320,7 +323,9 @@ def _texts(array: np.ndarray, what: str) -> np.ndarray:
             "shorten it in load(), or load fewer rows at a time",
         )
     texts = array.astype(str)
-    if not np.array_equal(np.char.str_len(texts).ravel(), lengths) and all(isinstance(v, str) for v in array.flat):
+    if not np.array_equal(np.char.str_len(texts).ravel(), lengths) and all(
+        isinstance(v, str) for v in array.flat
+    ):
         raise RecipeError(f"{what} has a text that ends with a NUL character", "remove it in load()")
     return texts
 
@@ -508,7 +513,8 @@ def _check(recipe: Recipe, reference: str) -> None:
         )
     if recipe.task == "binary" and len(recipe.classes) != 2:
         raise RecipeError(
-            f"recipe {reference!r}: task is binary and it has {len(recipe.classes)} classes", "name two classes"
+            f"recipe {reference!r}: task is binary and it has {len(recipe.classes)} classes",
+            "name two classes",
         )
     if type(recipe).load is Recipe.load and not recipe.files:
         raise RecipeError(
@@ -517,7 +523,8 @@ def _check(recipe: Recipe, reference: str) -> None:
         )
     if learns(recipe) and not _takes(recipe.featurize, 2):
         raise RecipeError(
-            f"recipe {reference!r} has fit() and its featurize() takes no state", "write featurize(self, rows, state)"
+            f"recipe {reference!r} has fit() and its featurize() takes no state",
+            "write featurize(self, rows, state)",
         )
     if not learns(recipe) and _takes(recipe.featurize, 2, required=True):
         raise RecipeError(
@@ -560,7 +567,9 @@ def built(recipe: Recipe, parameters: Mapping[str, Value], features: Any, state:
 def _takes(method: Any, count: int, required: bool = False) -> bool:
     """Return whether a method takes `count` positional arguments, or takes no fewer."""
     parameters = [
-        p for p in inspect.signature(method).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        p
+        for p in inspect.signature(method).parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     if required:
         parameters = [p for p in parameters if p.default is p.empty]
@@ -603,7 +612,9 @@ def row_shares(rows: Columns) -> np.ndarray:
     numbers: list[np.ndarray] = []
     for _, column in sorted(rows.items()):
         if column.dtype.kind not in "UO":
-            numbers.append(np.ascontiguousarray(column).reshape(length, -1).view(np.uint8).reshape(length, -1))
+            numbers.append(
+                np.ascontiguousarray(column).reshape(length, -1).view(np.uint8).reshape(length, -1)
+            )
             continue
         if numbers:
             groups.append(np.concatenate(numbers, axis=1))
@@ -630,6 +641,6 @@ def part_of(recipe: Recipe, rows: Columns) -> np.ndarray:
     return split_rows({column.name: rows[column.name] for column in recipe.inputs()})
 
 
-def take(rows: Columns, which: np.ndarray) -> Columns:
-    """Return the rows selected by a boolean mask or by indices."""
+def take(rows: Columns, which: Any) -> Columns:
+    """Return the rows selected by a boolean mask, by indices or by a slice."""
     return {name: column[which] for name, column in rows.items()}

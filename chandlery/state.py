@@ -42,7 +42,9 @@ def save(state: Mapping[str, Any], folder: Path) -> None:
     """Write a checked state to a new folder."""
     folder.mkdir(parents=True)
     tree, arrays = _flatten(state)
-    np.savez(folder / ARRAYS, allow_pickle=False, **{f"a{index}": array for index, array in enumerate(arrays)})
+    np.savez(
+        folder / ARRAYS, allow_pickle=False, **{f"a{index}": array for index, array in enumerate(arrays)}
+    )
     (folder / TREE).write_text(json.dumps(tree, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -115,7 +115,9 @@ class TracedModel:
         it does not depend on the rows beside it, so requests can share a call and still be replayed exactly.
         """
         if not self._direct:
-            given = {name: self._tensor(features[name], dtype=spec.dtype) for name, spec in self._specs.items()}
+            given = {
+                name: self._tensor(features[name], dtype=spec.dtype) for name, spec in self._specs.items()
+            }
             outputs = (self._module.serve_one if count(features) == 1 else self._module.serve)(given)
         else:
             serve = self._serve_one if len(features) == 1 else self._serve

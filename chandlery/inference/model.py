@@ -45,7 +45,7 @@ DATATYPES = {
 
 
 class ChandleryModel:
-    """A registered model with its recipe: request -> rows -> featurize -> traced function -> answer.
+    """A registered model with its recipe: request -> rows -> featurize -> model -> answer.
 
     Args:
         model_uri: folder of a model package or `models:/name/version`; empty: from the environment.
@@ -109,7 +109,7 @@ class ChandleryModel:
     def _warm_up(self, loaded: LoadedModel) -> None:
         example = _example(loaded.recipe.inputs())
         try:
-            features = loaded.recipe.featurize(example)
+            features = loaded.featurize(example)
         except Exception as error:
             # Texts have no smallest value: a recipe may rightly refuse the empty one. The first request warms up.
             report(

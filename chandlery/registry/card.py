@@ -59,9 +59,12 @@ def _inputs(given: Submission) -> list[Sequence[object]]:
 
 
 def _answer(given: Submission) -> str:
+    if given.manifest.task == "multilabel":
+        return f"Any of {len(given.manifest.classes)} labels: {', '.join(given.manifest.classes)}."
     if given.manifest.classes:
         return f"One of {len(given.manifest.classes)} classes: {', '.join(given.manifest.classes)}."
-    return f"A number: {given.recipe.target}."
+    targets = ", ".join(given.recipe.targets())
+    return f"A number: {targets}." if given.manifest.task == "regression" else f"{targets}."
 
 
 def _data(given: Submission) -> str:

@@ -88,6 +88,37 @@ def class_indices(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.asarray(indices)
 
 
+def probabilities_of_labels(outputs: np.ndarray, labels: int) -> np.ndarray:
+    """Return the probability of each label (n, labels): outputs within 0..1 as they are, others taken for logits.
+
+    Raises:
+        TrainingError: the outputs do not have a column for each label.
+    """
+    if outputs.ndim != 2 or outputs.shape[1] != labels:
+        raise TrainingError(
+            f"the model's outputs have shape {['n', *outputs.shape[1:]]} for {labels} labels",
+            "return one output for each label, in the order of the recipe's classes",
+        )
+    scores = outputs.astype("float64")
+    if scores.size and (scores.min() < 0 or scores.max() > 1):
+        scores = np.asarray(1 / (1 + np.exp(-scores)))
+    return scores
+
+
+def label_hits(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return which of `count` labels each row has, as booleans (n, count).
+
+    Raises:
+        TrainingError: the labels are not a table of 0 and 1 with a column for each.
+    """
+    if labels.ndim != 2 or labels.shape[1] != count or not np.isin(labels, (0, 1)).all():
+        raise TrainingError(
+            f"labels() returned shape {list(labels.shape)} for {count} labels",
+            "return 0 or 1 for each row and label",
+        )
+    return np.asarray(labels.astype(bool))
+
+
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Return counts (classes, classes): true class down, predicted class across."""
     counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
@@ -95,9 +126,16 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
 
 
 def roc_curve(truth: np.ndarray, scores: np.ndarray) -> Roc:
-    """Return the pooled ROC curve of probabilities (n, classes) against class indices (n,)."""
-    hits = np.zeros(scores.shape, dtype=bool)
-    hits[np.arange(len(truth)), truth] = True
+    """Return the pooled ROC curve of probabilities.
+
+    Args:
+        truth: class index of each row (n,), or which labels it has (n, classes).
+        scores: probabilities (n, classes).
+    """
+    hits = truth.astype(bool)
+    if truth.ndim == 1:
+        hits = np.zeros(scores.shape, dtype=bool)
+        hits[np.arange(len(truth)), truth] = True
     order = np.argsort(-scores.ravel(), kind="stable")
     ranked, hit = scores.ravel()[order], hits.ravel()[order]
     # A point of the curve is where the score changes: equal scores give one point.

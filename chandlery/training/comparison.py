@@ -14,17 +14,25 @@ two form a closed testing procedure (Morikawa and Yoshida 1995; CPMP/EWP/482/99 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from chandlery.arrays import pick
 from chandlery.errors import RecipeError
-from chandlery.recipe import Columns, Recipe, guarded
+from chandlery.recipe import Recipe, guarded
 from chandlery.training.classification import class_indices, probabilities
-from chandlery.training.dataset import part_of, read_rows, size
 from chandlery.training.fitting import evaluate
-from chandlery.training.statistics import Interval, bootstrap, mcnemar, sign_flip, tango_lower
+from chandlery.training.outcomes import Outcomes
+from chandlery.training.statistics import (
+    Interval,
+    bootstrap,
+    bootstrap_p,
+    mcnemar,
+    resample,
+    sign_flip,
+    tango_lower,
+)
 
 Decision = Literal["better", "worse", "same", "first"]
 
@@ -79,17 +87,16 @@ class Contender:
 
     Attributes:
         recipe: the model's recipe.
-        rows: the test rows as that recipe knows them; the target comes from the challenger's recipe.
-        outputs: the model's outputs (n, ...).
+        outcomes: labels, truth and the model's outputs on the test rows; the truth comes from the challenger's recipe.
     """
 
     recipe: Recipe
-    rows: Columns
-    outputs: np.ndarray
+    outcomes: Outcomes
 
     def score(self, metric: str, chosen: np.ndarray) -> float:
         """Return a metric of the chosen rows; raises RecipeError when the recipe lacks it."""
-        figures = evaluate(self.recipe, self.rows[self.recipe.target][chosen], self.outputs[chosen])
+        truth, outputs = pick(self.outcomes.truth, chosen), pick(self.outcomes.outputs, chosen)
+        figures = evaluate(self.recipe, truth, outputs)
         if metric not in figures:
             raise RecipeError(
                 f"{type(self.recipe).__name__}.metrics of the champion does not return {metric!r}",
@@ -100,17 +107,24 @@ class Contender:
     def right(self) -> np.ndarray:
         """Return which rows are classified correctly, (n,)."""
         count = len(self.recipe.classes)
-        truth = class_indices(np.asarray(guarded(self.recipe, "labels", self.rows)), count)
-        return np.asarray(probabilities(self.outputs, count).argmax(axis=1) == truth)
+        truth = class_indices(np.asarray(self.outcomes.labels), count)
+        return np.asarray(probabilities(self.outcomes.outputs, count).argmax(axis=1) == truth)
 
     def errors(self) -> np.ndarray:
         """Return the absolute error of each row, (n,)."""
-        answer = next(iter(guarded(self.recipe, "answer", self.outputs).values()))
-        return np.asarray(np.abs(np.asarray(answer, dtype="float64") - self.rows[self.recipe.target]))
+        answer = next(iter(guarded(self.recipe, "answer", self.outcomes.outputs).values()))
+        return np.asarray(np.abs(np.asarray(answer, dtype="float64") - self.outcomes.truth))
+
+    def single(self) -> bool:
+        """Return whether each row has one target and one array of outputs."""
+        return isinstance(self.outcomes.truth, np.ndarray) and isinstance(self.outcomes.outputs, np.ndarray)
 
 
 def compare(metric: str, old: Contender, new: Contender, alpha: float, resamples: int, seed: int) -> Evidence:
     """Return the result of the paired test of two models: gain, its interval, the p-value of superiority.
+
+    A classification is tested by McNemar's test, a regression by a sign-flip test, all else (several targets or
+    outputs, several labels, custom metrics) by the bootstrap of the gain.
 
     Args:
         metric: name of the objective.
@@ -121,16 +135,20 @@ def compare(metric: str, old: Contender, new: Contender, alpha: float, resamples
         seed: seed of both.
     """
     sign = 1 if new.recipe.maximise() else -1
-    rows = size(new.rows)
+    rows = new.outcomes.rows
 
     def gain(chosen: np.ndarray) -> dict[str, float]:
         return {"gain": sign * (new.score(metric, chosen) - old.score(metric, chosen))}
 
     observed = gain(np.arange(rows))["gain"]
     interval = bootstrap(gain, rows, resamples, 1 - 2 * alpha, seed)["gain"]
-    if new.recipe.task == "regression":
+    plain = new.single() and old.single()
+    if plain and new.recipe.task == "regression" and np.ndim(new.outcomes.truth) == 1:
         p_value = sign_flip(old.errors() - new.errors(), resamples, seed)
         return Evidence(observed, interval, p_value, "sign-flip test on absolute errors")
+    if not plain or not new.recipe.classifies():
+        p_value = bootstrap_p(resample(gain, rows, resamples, seed), "gain")
+        return Evidence(observed, interval, p_value, "bootstrap of the gain")
     ours, theirs = new.right(), old.right()
     wins, losses = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     if np.isclose(observed, ours.mean() - theirs.mean()):
@@ -139,34 +157,3 @@ def compare(metric: str, old: Contender, new: Contender, alpha: float, resamples
         interval = Interval(low, high)
     name = f"McNemar's exact test: only the challenger right {wins} times, only the champion {losses} times"
     return Evidence(observed, interval, mcnemar(wins, losses), name)
-
-
-def champion_rows(
-    champion: Recipe, challenger: Recipe, folder: Path, rows: Columns, test: Columns
-) -> Columns:
-    """Return the test rows as the champion's recipe knows them, the truth as the challenger's recipe knows it.
-
-    Args:
-        champion: the champion's recipe.
-        challenger: the challenger's recipe.
-        folder: folder of raw data.
-        rows: all rows as the challenger's recipe reads them.
-        test: its test rows.
-
-    Raises:
-        RecipeError: the champion's recipe reads another number of rows.
-    """
-    truth = {champion.target: test[challenger.target]}
-    needed = {column.name: (column.dtype, column.shape) for column in champion.inputs()}
-    offered = {column.name: (column.dtype, column.shape) for column in challenger.inputs()}
-    if needed.items() <= offered.items():
-        return {name: test[name] for name in needed} | truth
-    # Another schema: the champion reads the same files by itself; the rows must be the same ones.
-    own = read_rows(champion, folder)
-    if size(own) != size(rows):
-        raise RecipeError(
-            f"the champion's recipe reads {size(own)} rows where the challenger's reads {size(rows)}",
-            "they cannot be paired: keep the rows that load() returns the same, or register under another name",
-        )
-    chosen = part_of(challenger, rows) == "test"
-    return {name: own[name][chosen] for name in needed} | truth

@@ -67,7 +67,8 @@ class Chunks:
         for index, chunk in enumerate(_guarded(source, what)):
             if not isinstance(chunk, Mapping):
                 raise RecipeError(
-                    f"{what} yielded {type(chunk).__name__} as chunk {index}", "yield dicts of arrays by column name"
+                    f"{what} yielded {type(chunk).__name__} as chunk {index}",
+                    "yield dicts of arrays by column name",
                 )
             rows = check_rows(self.recipe.schema, chunk, f"{what}, chunk {index}")
             for name, array in rows.items():
@@ -205,7 +206,9 @@ def _checked(given: object, what: str, rows: int, least: int) -> np.ndarray:
             "return numbers of shape (rows, ...) or texts of shape (rows,)",
         )
     if array[:1].size == 0 and array.ndim > 1:
-        raise RecipeError(f"{what} returned {describe(array)}: no feature at all", "return at least one feature")
+        raise RecipeError(
+            f"{what} returned {describe(array)}: no feature at all", "return at least one feature"
+        )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise RecipeError(f"{what} returned values that are not finite", "fill or drop missing values there")
     return array

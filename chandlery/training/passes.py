@@ -103,7 +103,7 @@ class MemoryData(Data):
         self.state = learn(recipe, parts.train)
         self._training = _part(recipe, parts.train, self.state)
         self._rows = size(parts.train)
-        self._later = lambda: _part(recipe, parts.validation, self.state)
+        self._recipe, self._validation_rows = recipe, parts.validation
         self._validation: Part | None = None
 
     def sample(self) -> Any:
@@ -121,7 +121,7 @@ class MemoryData(Data):
     def validation_parts(self) -> Iterator[Part]:
         """Yield the validation part, in one piece."""
         if self._validation is None:
-            self._validation = self._later()
+            self._validation = _part(self._recipe, self._validation_rows, self.state)
         yield self._validation
 
     def batches(self, batch: int, random: np.random.Generator) -> Iterator[tuple[Any, Any]]:

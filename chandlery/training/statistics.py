@@ -39,16 +39,35 @@ def bootstrap(
         confidence: two-sided level, such as 0.95.
         seed: seed of the resampling.
     """
-    random = np.random.default_rng(seed)
-    drawn = [_defined(score, random.integers(0, rows, rows)) for _ in range(resamples)]
+    drawn = resample(score, rows, resamples, seed)
     tail = (1 - confidence) / 2
     intervals = {}
     for name in score(np.arange(rows)):
-        values = np.array([figures.get(name, math.nan) for figures in drawn])
-        values = values[np.isfinite(values)]  # a resample without a rare class may leave a metric undefined
+        values = _finite(drawn, name)
         low, high = np.quantile(values, [tail, 1 - tail]) if len(values) else (math.nan, math.nan)
         intervals[name] = Interval(float(low), float(high))
     return intervals
+
+
+def resample(score: Callable[[np.ndarray], Scores], rows: int, resamples: int, seed: int) -> list[Scores]:
+    """Return the figures of each bootstrap resample; those that are undefined there are absent."""
+    random = np.random.default_rng(seed)
+    return [_defined(score, random.integers(0, rows, rows)) for _ in range(resamples)]
+
+
+def bootstrap_p(drawn: list[Scores], name: str) -> float:
+    """Return the one-sided p-value that a figure is above zero: the share of resamples where it is not.
+
+    It inverts the percentile interval (Efron and Tibshirani 1993, ch. 15.4), and is at least 1 / (resamples + 1).
+    """
+    values = _finite(drawn, name)
+    return float(((values <= 0).sum() + 1) / (len(values) + 1))
+
+
+def _finite(drawn: list[Scores], name: str) -> np.ndarray:
+    values = np.array([figures.get(name, math.nan) for figures in drawn])
+    finite: np.ndarray = values[np.isfinite(values)]  # without a rare class a metric may be undefined
+    return finite
 
 
 def _defined(score: Callable[[np.ndarray], Scores], chosen: np.ndarray) -> Scores:

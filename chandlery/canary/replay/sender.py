@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chandlery.arrays import count, pick
 from chandlery.errors import ChandleryError, DeadlineError, RecipeError, ServingError, UserError
-from chandlery.recipe import Columns, Recipe, guarded, split_rows, take
+from chandlery.recipe import Columns, Recipe, guarded, part_of, take
 
 if TYPE_CHECKING:
     from chandlery.deployments.client import Answer, AsyncEndpoint
@@ -34,17 +35,17 @@ class Traffic:
 
     Attributes:
         requests: columns of n rows without the target.
-        truth: the target of each row.
+        truth: the target of each row; several by name.
         recipe: the recipe in force.
     """
 
     requests: Columns
-    truth: np.ndarray
+    truth: Any
     recipe: Recipe
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.truth)
+        return count(self.truth)
 
 
 TrafficLoader = Callable[[str], Traffic]  # a model version -> the rows, judged by its recipe
@@ -99,14 +100,14 @@ class Replayed:
 
 def choose(recipe: Recipe, rows: Columns, part: str, origin: str) -> Traffic:
     """Return the rows of one part as traffic."""
-    if part != "all" and rows and len(next(iter(rows.values()))):
-        rows = take(rows, split_rows(rows) == part)
-    truth = rows.get(recipe.target, np.empty(0))
-    if not len(truth):
+    if part != "all" and count(rows):
+        rows = take(rows, part_of(recipe, rows) == part)
+    if not count(rows):
         raise UserError(
             f"replay: {origin} has no rows in its {part} part", "replay another part, or other data"
         )
-    return Traffic({name: column for name, column in rows.items() if name != recipe.target}, truth, recipe)
+    requests = {name: column for name, column in rows.items() if name not in recipe.targets()}
+    return Traffic(requests, recipe.truth(rows), recipe)
 
 
 class Replay:
@@ -193,7 +194,7 @@ class Replay:
             self.result.failed += 1
             self.result.note(f"HTTP {answer.status}: {answer.error}")
             return
-        wrong = self._is_wrong(answer, self._traffic.truth[row])
+        wrong = self._is_wrong(answer, pick(self._traffic.truth, row))
         self.result.latencies.append(answer.seconds)
         variant = self.result.variants.setdefault(answer.route or "unknown", PredictorAnswers())
         variant.answers += 1
@@ -205,6 +206,10 @@ class Replay:
         if not len(first):
             return True
         try:
+            if isinstance(truth, dict):
+                predicted = {name: _plain(values[0]) for name, values in answer.answers.items()}
+                actual = {name: _plain(value) for name, value in truth.items()}
+                return bool(guarded(self._traffic.recipe, "wrong", predicted, actual))
             return bool(guarded(self._traffic.recipe, "wrong", _plain(first[0]), _plain(truth)))
         except RecipeError as error:
             # An answer that the yardstick in force cannot even read is a bad one.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from chandlery.arrays import concatenate, count
 from chandlery.canary.replay.sender import PARTS, Traffic, choose
 from chandlery.errors import UserError
-from chandlery.recipe import guarded
+from chandlery.recipe import Columns, Recipe, part_of, take
+
+REPLAYED_ROWS = 100_000  # most rows that a replay holds of a dataset that is read in chunks
 
 
 def load_traffic(repo: str, ref: str, model_name: str, version: str, part: str = "auto") -> Traffic:
@@ -34,4 +39,20 @@ def load_traffic(repo: str, ref: str, model_name: str, version: str, part: str =
     recipe = load_snapshot(package / "recipe", manifest.recipe).recipe
     if part == "auto":
         part = "test" if provenance.read(manifest.provenance).data_repo in ("", repo) else "all"
-    return choose(recipe, guarded(recipe, "load", data.checkout(repo, ref)), part, f"{repo}@{ref}")
+    return choose(recipe, _read(recipe, data.checkout(repo, ref), part), part, f"{repo}@{ref}")
+
+
+def _read(recipe: Recipe, folder: Path, part: str) -> Columns:
+    """Return the rows of a dataset; of one that is read in chunks, the first ones of the part."""
+    from chandlery.training.dataset import Chunks, open_rows
+
+    rows = open_rows(recipe, folder)
+    if not isinstance(rows, Chunks):
+        return rows
+    found: list[Columns] = []
+    for chunk in rows:
+        found.append(chunk if part == "all" else take(chunk, part_of(recipe, chunk) == part))
+        if sum(map(count, found)) >= REPLAYED_ROWS:
+            break
+    whole: Columns = concatenate(found)
+    return whole

@@ -15,8 +15,9 @@ from chandlery.provenance import Provenance
 from chandlery.registry import download
 from chandlery.report import Report, VerdictKind
 from chandlery.steps.artifacts import Artifact, record_of
-from chandlery.training.comparison import Contender, Decision, Evidence, champion_rows, compare, decide
-from chandlery.training.dataset import featurize, read_rows, size, split
+from chandlery.training.comparison import Contender, Decision, Evidence, compare, decide
+from chandlery.training.dataset import open_rows
+from chandlery.training.outcomes import champion_outcomes, outcomes_on_test
 from chandlery.training.plots import difference
 from chandlery.training.tensorflow import start_tensorflow
 
@@ -83,29 +84,28 @@ def compare_models(
     start_tensorflow(seed, deterministic=False)
     new = LoadedModel(Path(challenger.path))
     metric = new.recipe.objective
-    rows = read_rows(new.recipe, Path(dataset.path))
-    test = split(new.recipe, rows).test
-    ours = Contender(new.recipe, test, new.forward(featurize(new.recipe, test)))
-    everything = np.arange(size(test))
+    rows = open_rows(new.recipe, Path(dataset.path))
+    ours = Contender(new.recipe, outcomes_on_test(new, rows))
+    count = ours.outcomes.rows
+    everything = np.arange(count)
     new_score = ours.score(metric, everything)
 
     record = new.provenance.with_(task=record_of(dataset).task, model_name=model_name)
-    page = _Page(model_name, size(test), margin, alpha, record, report)
+    page = _Page(model_name, count, margin, alpha, record, report)
     if not champion_version:
-        reason = f"there is no champion yet; {metric} of the new model is {new_score:.4f} on {size(test)} test rows"
+        reason = (
+            f"there is no champion yet; {metric} of the new model is {new_score:.4f} on {count} test rows"
+        )
         return page.write(Compared("first", reason, metric, 0.0, new_score))
     folder = download(model_name, champion_version)
     if read_manifest(folder).digest == new.manifest.digest:
         reason = f"the new model is the champion, version {champion_version}: same weights, same recipe"
         return page.write(Compared("same", reason, metric, new_score, new_score))
     old = LoadedModel(folder)
-    seen = champion_rows(old.recipe, new.recipe, Path(dataset.path), rows, test)
-    theirs = Contender(old.recipe, seen, old.forward(featurize(old.recipe, seen)))
+    theirs = Contender(old.recipe, champion_outcomes(old, new.recipe, rows, Path(dataset.path)))
     old_score = theirs.score(metric, everything)
     evidence = compare(metric, theirs, ours, alpha, resamples, seed)
-    decision, reason = decide(
-        metric, champion_version, old_score, new_score, evidence, margin, alpha, size(test)
-    )
+    decision, reason = decide(metric, champion_version, old_score, new_score, evidence, margin, alpha, count)
     return page.write(Compared(decision, reason, metric, old_score, new_score), evidence)
 
 

@@ -12,8 +12,9 @@ from chandlery.model import LoadedModel
 from chandlery.recipe import Recipe
 from chandlery.report import Report
 from chandlery.steps.artifacts import Artifact, record_of, write_json
-from chandlery.training.dataset import featurize, read_rows, split
+from chandlery.training.dataset import open_rows
 from chandlery.training.evaluation import Curves, Evaluation, measure
+from chandlery.training.outcomes import outcomes_on_test
 from chandlery.training.plots import confusion, residuals, roc_and_calibration
 from chandlery.training.statistics import Interval
 from chandlery.training.tensorflow import start_tensorflow
@@ -65,8 +66,8 @@ def evaluate_model(
     start_tensorflow(seed, deterministic=False)
     loaded = LoadedModel(Path(model.path))
     recipe = loaded.recipe
-    test = split(recipe, read_rows(recipe, Path(dataset.path))).test
-    found = measure(recipe, test, loaded.forward(featurize(recipe, test)), resamples, confidence, seed)
+    outcomes = outcomes_on_test(loaded, open_rows(recipe, Path(dataset.path)))
+    found = measure(recipe, outcomes, resamples, confidence, seed)
 
     data = record_of(dataset)
     record = loaded.provenance.with_(
@@ -80,7 +81,7 @@ def evaluate_model(
     page.provenance(record).write(report.path)
     _write_metrics(metrics, found, confidence)
     if found.curves is None:
-        write_json(classification, {"task": recipe.task, "note": "not a classification"})
+        write_json(classification, {"task": recipe.task, "note": "no curves for this task"})
     else:
         _write_curves(classification, recipe, found.curves)
     for artifact in (metrics, classification, report):
@@ -108,7 +109,8 @@ def _page(name: str, recipe: Recipe, found: Evaluation, confidence: float) -> Re
         [(metric, value, _range(found.intervals[metric])) for metric, value in found.figures.items()],
     )
     if found.curves is not None:
-        page.figure("Confusion matrix", confusion(found.curves.confusion, recipe.classes))
+        if found.curves.confusion is not None:
+            page.figure("Confusion matrix", confusion(found.curves.confusion, recipe.classes))
         page.figure(
             "Ranking and calibration", roc_and_calibration(found.curves.roc, found.curves.calibration)
         )
@@ -144,11 +146,13 @@ def _write_metrics(metrics: Artifact, found: Evaluation, confidence: float) -> N
 
 def _write_curves(artifact: Artifact, recipe: Recipe, curves: Curves) -> None:
     roc = curves.roc
-    content: dict[str, Any] = {
-        "confusionMatrix": {
+    content: dict[str, Any] = {}
+    if curves.confusion is not None:
+        content["confusionMatrix"] = {
             "annotationSpecs": [{"displayName": name} for name in recipe.classes],
             "rows": [{"row": [float(n) for n in row]} for row in curves.confusion],
-        },
+        }
+    content |= {
         "confidenceMetrics": [
             {"confidenceThreshold": float(t), "recall": float(r), "falsePositiveRate": float(f)}
             for f, r, t in zip(roc.false_positive, roc.true_positive, roc.threshold, strict=True)

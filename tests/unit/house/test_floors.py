@@ -25,10 +25,12 @@ FLOORS = (
     {"embedded"},
     {"runs", "composition"},
     {"resources", "model"},
+    {"frameworks"},
     {"recipe", "catalog", "report"},
+    {"state", "tables"},
     {"addresses", "provenance", "processes"},
     {"errors", "files", "kfp_local", "lean"},
-    {"numbers", "progress", "protobuf", "variables", "extras", "recipe_import"},
+    {"arrays", "numbers", "progress", "protobuf", "variables", "extras", "recipe_import"},
 )
 HEIGHT = {room: -index for index, floor in enumerate(FLOORS) for room in floor}
 

@@ -29,12 +29,15 @@ class NumpyModel:
         self.recipe = load_snapshot(folder / "recipe", self.manifest.recipe).recipe
         self.calls: list[int] = []
 
+    def featurize(self, rows: Columns) -> np.ndarray:
+        return self.recipe.featurize(rows)
+
     def forward(self, features: np.ndarray) -> np.ndarray:
         self.calls.append(len(features))
         return features
 
     def answer(self, rows: Columns) -> Columns:
-        return self.recipe.answer(self.forward(self.recipe.featurize(rows)))
+        return self.recipe.answer(self.forward(self.featurize(rows)))
 
 
 def write_package(folder: Path, class_name: str) -> Path:

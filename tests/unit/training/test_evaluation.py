@@ -9,6 +9,7 @@ from kfp import dsl
 from chandlery.recipe import Columns, load_recipe
 from chandlery.steps.artifacts import write_json
 from chandlery.training.evaluation import slices
+from chandlery.training.outcomes import outcomes_of
 from chandlery.training.statistics import bootstrap
 
 Digits = type(load_recipe("examples/digits/recipe.py:Digits").recipe)
@@ -35,7 +36,7 @@ def test_values_and_quarters() -> None:
     class Plain(Digits):  # type: ignore[valid-type, misc]
         slices = ("label", "depth")
 
-    found = list(slices(Plain(), rows(), OUTPUTS))
+    found = list(slices(Plain(), outcomes_of(Plain(), rows(), OUTPUTS)))
     assert [(s.value, s.rows, s.metrics["accuracy"]) for s in found[:10]] == [
         (str(digit), 10, 0.0 if digit == 4 else 1.0) for digit in range(10)
     ]
@@ -47,14 +48,14 @@ def test_many_values_are_pooled() -> None:
         slices = ("port",)
 
     ports = np.array([f"port-{index % 40}" for index in range(100)])
-    found = list(slices(Many(), {"label": LABELS, "port": ports}, OUTPUTS))
+    found = list(slices(Many(), outcomes_of(Many(), {"label": LABELS, "port": ports}, OUTPUTS)))
     assert len(found) == 25
     assert found[-1].value == "others"
     assert sum(s.rows for s in found) == 100
 
 
 def test_an_undefined_metric_leaves_its_slice_empty() -> None:
-    found = list(slices(Ranked(), rows(), OUTPUTS))
+    found = list(slices(Ranked(), outcomes_of(Ranked(), rows(), OUTPUTS)))
     assert [s.metrics for s in found[:10]] == [{}] * 10
     assert all(s.metrics for s in found[10:])
 

@@ -113,7 +113,7 @@ def test_a_retry_goes_on_from_the_checkpoint_and_ends_alike(
 ) -> None:
     whole = read_manifest(Path(trained(tmp_path / "whole", data["first"], DIGITS, FEW).path))
 
-    def dies(*_: Any) -> None:
+    def dies(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
