@@ -171,6 +171,20 @@ def init(
 
 
 @app.command()
+def check(
+    recipe: Annotated[str, typer.Argument(help="Recipe: path/to/recipe.py:Class or package.module:Class.")],
+    data: Annotated[
+        Path | None, typer.Argument(help="Folder of raw data; default: rows made up from the schema.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run every method of a recipe on a few rows; tell what breaks the contract. Nothing is trained."""
+    from chandlery.cli.check import check
+
+    raise typer.Exit(check(recipe, data, as_json=json))
+
+
+@app.command()
 def doctor(json: Json = False) -> None:
     """Check every endpoint; name a fix for each bad one."""
     from chandlery.cli.doctor import doctor

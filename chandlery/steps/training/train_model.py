@@ -15,6 +15,7 @@ from chandlery.registry import tracking
 from chandlery.report import Report
 from chandlery.steps.artifacts import Artifact, data_name, record_of
 from chandlery.training import checkpoint
+from chandlery.training.contract import require
 from chandlery.training.dataset import open_rows
 from chandlery.training.fitting import Fit, fit
 from chandlery.training.parameters import complete
@@ -57,7 +58,7 @@ def train_model(
         the objective on the validation split, and the id of the MLflow run ("" without a tracking server).
 
     Raises:
-        RecipeError: the recipe cannot be loaded, or one of its methods raised.
+        RecipeError: the recipe cannot be loaded, breaks its contract on the first rows, or one of its methods raised.
         TrainingError: no rows, too few rows, or training diverged.
         UserError: a parameter is unknown or does not fit.
     """
@@ -67,6 +68,7 @@ def train_model(
         recipe=loaded.reference, recipe_digest=loaded.digest, experiment=experiment
     )
     rows = open_rows(loaded.recipe, Path(dataset.path))
+    require(loaded.recipe, rows)
     key = checkpoint.training_key(loaded.reference, data_name(dataset), values, seed, deterministic)
     folder = checkpoint.checkpoint_folder(key)
     epochs = int(values["epochs"])
