@@ -161,7 +161,14 @@ def few(rows: Columns) -> Columns:
 def example_rows(recipe: Recipe, rows: int) -> Columns:
     """Return made-up rows that the schema allows, always the same ones."""
     random = np.random.default_rng(0)
-    return {column.name: _made_up(column, rows, random) for column in recipe.schema}
+    made = {column.name: _made_up(column, rows, random) for column in recipe.schema}
+    for column in recipe.schema:
+        if recipe.classifies() and recipe.classes and column.name in recipe.targets() and not column.allowed:
+            classes = np.array(recipe.classes) if column.dtype == "str" else np.arange(len(recipe.classes))
+            made[column.name] = np.resize(classes, (rows, *column.shape)).astype(
+                str if column.dtype == "str" else column.dtype
+            )
+    return made
 
 
 def _made_up(column: Column, rows: int, random: np.random.Generator) -> np.ndarray:
@@ -260,9 +267,9 @@ def _model(found: Checked, recipe: Recipe, features: Any, labels: Any, state: St
         if is_keras(model):
             import keras
 
-            outputs = arrays(model(tensors(features), training=False))  # type: ignore[misc]
+            outputs = arrays(model(tensors(features), training=False))
         else:
-            for _ in model.fit(features, labels, validation=(features, labels), seed=0) or ():  # type: ignore[union-attr]
+            for _ in model.fit(features, labels, validation=(features, labels), seed=0) or ():
                 pass
             outputs = predict(model, features)
         found.passed["model"] = describe(outputs)
@@ -273,7 +280,7 @@ def _model(found: Checked, recipe: Recipe, features: Any, labels: Any, state: St
             "return one row of outputs for each row",
         )
         if is_keras(model):
-            loss = float(model.compute_loss(y=labels, y_pred=outputs, training=False))  # type: ignore[union-attr]
+            loss = float(model.compute_loss(y=labels, y_pred=outputs, training=False))
             keras.backend.clear_session()  # the names of layers count on, and stand in the file of the next model
             found.demand(
                 math.isfinite(loss),

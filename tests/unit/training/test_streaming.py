@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,7 @@ def test_shuffled_batches_hold_each_row_at_most_once(
 ) -> None:
     total = sum(sizes)
     ends = np.cumsum([0, *sizes])
-    parts = [(np.arange(a, b), np.arange(a, b)) for a, b in zip(ends[:-1], ends[1:], strict=True) if b > a]
+    parts = [(np.arange(a, b), np.arange(a, b)) for a, b in pairwise(ends) if b > a]
     found = list(shuffled(iter(parts), batch, buffer, np.random.default_rng(seed)))
     rows = np.concatenate([x for x, _ in found]) if found else np.empty(0, int)
     assert len(set(rows.tolist())) == len(rows)
