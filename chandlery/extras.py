@@ -20,6 +20,7 @@ EXTRA_OF = {
     "keras": "train",
     "pandera": "train",
     "pandas": "train",
+    "pyarrow": "train",
     "sklearn": "train",
     "starlette": "serve",
     "uvicorn": "serve",

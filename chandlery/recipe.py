@@ -27,14 +27,12 @@ import numpy as np
 from chandlery.arrays import Arrays
 from chandlery.errors import RecipeError
 from chandlery.recipe_import import import_recipe
+from chandlery.schema import Column, Columns, Value
 from chandlery.state import State
 from chandlery.state import checked as checked_state
 from chandlery.tables import Csv, read_tables
 
 __all__ = ["Arrays", "Column", "Columns", "Csv", "Parameter", "Recipe", "State", "Value"]
-
-Columns = dict[str, np.ndarray]
-Value = float | int | str
 
 # The tasks that a recipe may name. `binary` and `multiclass` say more exactly what `classification` leaves to the
 # number of classes.
@@ -48,31 +46,6 @@ DIGEST_LENGTH = 16  # hex digits of the recipe digest that a pinned reference ca
 
 # Metrics for which lower is better; every other objective is maximised.
 LOWER_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse", "log_loss", "brier"})
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the raw data: the same declaration validates datasets, describes and checks requests.
-
-    Attributes:
-        name: column name.
-        dtype: numpy type name: `float32`, `float64`, `int64`, `bool` or `str`.
-        shape: shape of one row's value; () for a scalar.
-        minimum: smallest value allowed; None for no limit.
-        maximum: largest value allowed; None for no limit.
-        allowed: closed set of values; empty for no limit.
-        nullable: missing values (NaN) are allowed.
-        description: what it is, with its unit.
-    """
-
-    name: str
-    dtype: str = "float64"
-    shape: tuple[int, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    allowed: tuple[Value, ...] = ()
-    nullable: bool = False
-    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -506,11 +479,8 @@ def _check(recipe: Recipe, reference: str) -> None:
             raise RecipeError(
                 f"recipe {reference!r}: target {target!r} is not in its schema", "add it as a Column"
             )
-    if not recipe.targets() or not recipe.inputs():
-        raise RecipeError(
-            f"recipe {reference!r} has no {'input' if recipe.targets() else 'target'} column",
-            "name at least one input and one target in its schema",
-        )
+    if not recipe.targets():
+        raise RecipeError(f"recipe {reference!r} has no target", "name one column of its schema, or several")
     if recipe.task == "binary" and len(recipe.classes) != 2:
         raise RecipeError(
             f"recipe {reference!r}: task is binary and it has {len(recipe.classes)} classes",
@@ -638,7 +608,10 @@ def row_shares(rows: Columns) -> np.ndarray:
 
 def part_of(recipe: Recipe, rows: Columns) -> np.ndarray:
     """Return the part of each row, n of `train`, `validation` or `test`, from its inputs alone."""
-    return split_rows({column.name: rows[column.name] for column in recipe.inputs()})
+    inputs = {column.name: rows[column.name] for column in recipe.inputs()}
+    if not inputs:
+        raise RecipeError(f"{type(recipe).__name__} has no input column", "add one to its schema")
+    return split_rows(inputs)
 
 
 def take(rows: Columns, which: Any) -> Columns:

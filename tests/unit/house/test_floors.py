@@ -30,7 +30,7 @@ FLOORS = (
     {"state", "tables"},
     {"addresses", "provenance", "processes"},
     {"errors", "files", "kfp_local", "lean"},
-    {"arrays", "numbers", "progress", "protobuf", "variables", "extras", "recipe_import"},
+    {"arrays", "schema", "numbers", "progress", "protobuf", "variables", "extras", "recipe_import"},
 )
 HEIGHT = {room: -index for index, floor in enumerate(FLOORS) for room in floor}
 
