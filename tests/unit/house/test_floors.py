@@ -26,7 +26,7 @@ FLOORS = (
     {"runs", "composition"},
     {"resources", "model"},
     {"recipe", "catalog", "report"},
-    {"addresses", "provenance", "processes"},
+    {"addresses", "provenance", "processes", "frameworks"},
     {"errors", "files", "kfp_local", "lean"},
     {"numbers", "progress", "protobuf", "variables", "extras", "recipe_import"},
 )
