@@ -76,6 +76,14 @@ class SklearnModel:
                 f"{type(estimator).__name__} is not an estimator of scikit-learn",
                 "give SklearnModel a classifier, a regressor or a Pipeline that ends in one",
             )
+        cached = [
+            name for name, value in estimator.get_params().items() if value is not None and _is_memory(name)
+        ]
+        if cached:
+            raise RecipeError(
+                f"{type(estimator).__name__} has {cached[0]}, a cache of pickles",
+                "leave it out: nothing here reads pickles",
+            )
         _dumped(estimator)  # before hours of training, not after
         self._given = estimator
         self.estimator = estimator
@@ -204,6 +212,10 @@ class SklearnModel:
         model._given = model.estimator = estimator
         model._classes, model._targets = classes, targets
         return model
+
+
+def _is_memory(name: str) -> bool:
+    return name.rpartition("__")[2] == "memory"
 
 
 def _dumped(estimator: Any) -> bytes:

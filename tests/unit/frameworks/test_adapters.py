@@ -327,13 +327,14 @@ def refused_estimators() -> dict[str, Callable[[], Any]]:
         "search": lambda: GridSearchCV(
             Ridge(), {"alpha": [1.0]}, cv=__import__("sklearn").model_selection.KFold()
         ),
+        "cache": lambda: make_pipeline(Ridge(), memory="/tmp/cache"),
         "not an estimator": lambda: object(),
         "a class": lambda: KNeighborsClassifier,
     }
 
 
 @pytest.mark.parametrize(
-    "name", ["lambda", "own function", "own class", "search", "not an estimator", "a class"]
+    "name", ["lambda", "own function", "own class", "search", "cache", "not an estimator", "a class"]
 )
 def test_what_cannot_be_saved_safely_is_refused_before_training(name: str) -> None:
     made = refused_estimators()[name]()
