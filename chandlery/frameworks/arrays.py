@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -40,17 +41,24 @@ def table(labels: Labels) -> tuple[np.ndarray, list[str]]:
 
 
 def flat(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return named arrays as columns (n,): an array of more places a row becomes `name_0`, `name_1`, ..."""
+    """Return named arrays as columns (n,): an array of more places a row becomes `name_0`, `name_1`, ...
+
+    Raises:
+        TrainingError: two columns have one name.
+    """
     columns: dict[str, np.ndarray] = {}
     for name, value in features.items():
         array = np.asarray(value)
         if array.ndim == 1:
-            columns[name] = array
+            places = {name: array}
         else:
-            wide = (
-                array.reshape(len(array), -1)
-                if len(array)
-                else array.reshape(0, int(np.prod(array.shape[1:])))
+            wide = array.reshape(len(array), math.prod(array.shape[1:]))
+            places = {f"{name}_{place}": wide[:, place] for place in range(wide.shape[1])}
+        twice = next((place for place in places if place in columns), "")
+        if twice:
+            raise TrainingError(
+                f"features have two columns {twice!r}, one of them a place of an array",
+                "give one of them another name",
             )
-            columns |= {f"{name}_{place}": wide[:, place] for place in range(wide.shape[1])}
+        columns |= places
     return columns

@@ -16,7 +16,7 @@ import numpy as np
 from chandlery.errors import ModelLoadError, RecipeError, TrainingError, require_extra
 from chandlery.files import write_json
 from chandlery.frameworks.arrays import Features, Labels, Outputs, flat, table
-from chandlery.frameworks.trees import check_trees
+from chandlery.frameworks.trees import check_trees, reachable
 
 FILE = "model.skops"
 NOTES = "adapter.json"
@@ -123,13 +123,15 @@ class SklearnModel:
                 _check_table(known)
             else:
                 self._classes = [_count(column) for column in known.reshape(len(known), -1).T]
+        frame = _frame(features)
         try:
-            estimator.fit(_frame(features), wanted)
+            estimator.fit(frame, wanted)
         except Exception as error:
             raise TrainingError(
                 f"{type(estimator).__name__} cannot be trained: {type(error).__name__}: {_first_line(error)}",
                 "check what featurize and labels return, and the estimator's parameters",
             ) from error
+        _predict_in_one_thread(estimator)
         self.estimator = estimator
         last = estimator[-1] if hasattr(estimator, "steps") else estimator
         losses = getattr(last, "loss_curve_", None)
@@ -195,6 +197,7 @@ class SklearnModel:
             if not hasattr(estimator, "predict"):
                 raise ModelLoadError(f"{path} holds no estimator", "train the model again")
             check_trees(estimator)
+            _predict_in_one_thread(estimator)
         except ModelLoadError:
             raise
         except UntrustedTypesFoundException as error:
@@ -212,6 +215,16 @@ class SklearnModel:
         model._given = model.estimator = estimator
         model._classes, model._targets = classes, targets
         return model
+
+
+def _predict_in_one_thread(estimator: Any) -> None:
+    # Threads of a forest add up their trees' outputs in the order in which they end, so the same row would be answered
+    # now this way, now that. For one row they also take longer.
+    from sklearn.base import BaseEstimator
+
+    for found in reachable(estimator):
+        if isinstance(found, BaseEstimator) and vars(found).get("n_jobs") is not None:
+            found.n_jobs = 1
 
 
 def _is_memory(name: str) -> bool:

@@ -27,7 +27,7 @@ def check_trees(estimator: Any) -> None:
     from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
     from sklearn.tree._tree import Tree
 
-    for found in _reachable(estimator):
+    for found in reachable(estimator):
         if isinstance(found, Tree):
             _check_tree(found)
         elif isinstance(found, TreePredictor):
@@ -76,13 +76,13 @@ def _check_owner(owner: Any, tree_type: type[Any], predictor_type: type[Any]) ->
         # These check the rows once and hand them to each tree as they are.
         members = np.ravel(np.asarray(vars(owner).get("estimators_", []), dtype=object))
         _hold(all(getattr(member, "n_features_in_", None) == features for member in members))
-    for predictor in _reachable(vars(owner).get("_predictors")):
+    for predictor in reachable(vars(owner).get("_predictors")):
         if isinstance(predictor, predictor_type):
             used = predictor.nodes["feature_idx"][predictor.nodes["is_leaf"] == 0]
             _hold(bool(np.all((used >= 0) & (used < (features or 0)))))
 
 
-def _reachable(root: Any) -> Iterator[Any]:
+def reachable(root: Any) -> Iterator[Any]:
     """Yield every object of a loaded model, each once; classes, functions and modules are not part of it."""
     seen: set[int] = set()
     pending = [root]

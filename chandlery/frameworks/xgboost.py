@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -233,11 +234,7 @@ class XGBoostModel:
                     f"features are {array.dtype}{list(array.shape)}, and XGBoost takes numbers",
                     "let featurize return text as named arrays: these become categories",
                 )
-            wide = (
-                array.reshape(len(array), -1)
-                if array.size
-                else array.reshape(len(array), int(np.prod(array.shape[1:])))
-            )
+            wide = array.reshape(len(array), math.prod(array.shape[1:]))
             return wide.astype("float32", copy=False)
         columns = flat(features)
         missing = [name for name in self._columns if name not in columns]
@@ -262,7 +259,7 @@ class XGBoostModel:
         return xgboost.DMatrix(
             self._array(features),
             label=labels,
-            feature_names=[re.sub(r"[\[\]<]", "_", name) for name in self._columns] or None,
+            feature_names=_names(self._columns) or None,
             feature_types=kinds or None,
             enable_categorical=True,
             nthread=self._given.get("nthread", THREADS),
@@ -310,6 +307,15 @@ def _categories(features: Features) -> dict[str, list[str] | None]:
         name: sorted({str(value) for value in column.tolist()}) if column.dtype.kind in "USO" else None
         for name, column in flat(features).items()
     }
+
+
+def _names(columns: Iterable[str]) -> list[str]:
+    """Return names that XGBoost takes and its JSON keeps, each once."""
+    names: list[str] = []
+    for column in columns:
+        name = "".join(c if c.isprintable() and c not in "[]<" else "_" for c in column)
+        names.append(f"{name}_{len(names)}" if name in names else name)
+    return names
 
 
 def _metrics(text: str) -> dict[str, float]:

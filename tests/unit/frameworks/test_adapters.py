@@ -185,6 +185,23 @@ def test_all_chance_comes_from_the_seed(name: str, tmp_path: Path) -> None:
     assert (digests[0] == digests[2]) == (name == "xgboost estimator")  # which samples nothing
 
 
+def test_threads_train_and_one_predicts(tmp_path: Path) -> None:
+    """Threads add up in the order in which they end: the last bits of an answer would change from call to call."""
+    from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+    from sklearn.pipeline import make_pipeline
+
+    for jobs in (1, 2):
+        forest = RandomForestClassifier(40, n_jobs=jobs)
+        model = SklearnModel(make_pipeline(VotingClassifier([("f", forest)], voting="soft")))
+        train(model, X, BINARY)
+        assert forest.n_jobs == jobs
+        assert model.estimator[-1].estimators_[0].n_jobs == 1
+        frameworks.save(model, tmp_path / str(jobs))
+        again = SklearnModel.load(tmp_path / str(jobs))
+        assert len({again.predict(X).tobytes() for _ in range(20)}) == 1
+    assert same(SklearnModel.load(tmp_path / "1").predict(X), SklearnModel.load(tmp_path / "2").predict(X))
+
+
 def test_a_second_fit_begins_anew() -> None:
     model, fresh = xgb("binary:logistic"), xgb("binary:logistic")
     train(model, X, THREE > 1)
@@ -298,6 +315,14 @@ def test_any_column_of_text_survives(
     assert same(again.predict(features), model.predict(features))
 
 
+def test_columns_whose_names_xgboost_cannot_write_stay_apart(tmp_path: Path) -> None:
+    features = {"a<": X[:, 0], "a[": X[:, 1], "a\f": X[:, 2]}
+    model = xgb("binary:logistic")
+    train(model, features, BINARY)
+    again = frameworks.load(frameworks.save(model, tmp_path / "m"), tmp_path / "m")
+    assert same(again.predict(features), model.predict(features))
+
+
 def own_function(values: Any) -> Any:
     return values
 
@@ -380,6 +405,13 @@ def test_parameters_that_say_too_little_are_refused(parameters: Any, message: st
         (lambda: xgb("binary:logistic"), X, THREE, "takes labels 0 and 1"),
         (lambda: xgb("binary:logistic"), TEXT, BINARY, "takes numbers"),
         (lambda: xgb("binary:logistic"), X, TEXT, "labels are"),
+        (lambda: xgb("reg:squarederror"), {"a_1": X[:, 0], "a": X[:, :2]}, VALUE, "two columns 'a_1'"),
+        (
+            lambda: SklearnModel(estimator("ridge")),
+            {"a": X[:, :2], "a_0": X[:, 0]},
+            VALUE,
+            "two columns 'a_0'",
+        ),
         (lambda: xgb("no:such"), X, BINARY, "no:such"),
         (lambda: xgb("reg:squarederror"), X, np.full(ROWS, np.nan), "NaN"),
         (lambda: xgb("multi:softprob"), X, THREE - 1, "label"),
