@@ -197,7 +197,6 @@ class SklearnModel:
             if not hasattr(estimator, "predict"):
                 raise ModelLoadError(f"{path} holds no estimator", "train the model again")
             check_trees(estimator)
-            _predict_in_one_thread(estimator)
         except ModelLoadError:
             raise
         except UntrustedTypesFoundException as error:
