@@ -17,6 +17,8 @@ import hashlib
 import json
 import os
 import shutil
+import sys
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -113,7 +115,7 @@ def save_model(
         framework = dict(KERAS)
         save_keras(model, features, partial)
     else:
-        framework = frameworks.save(model, partial / MODEL_FOLDER)
+        framework = frameworks.save(model, partial / MODEL_FOLDER, module_of(recipe))
     kept = dict(state or {}) if learns(recipe) else None
     if kept is not None:
         states.save(kept, partial / STATE_FOLDER)
@@ -186,7 +188,7 @@ class LoadedModel:
         if framework.get("class") == KERAS["class"]:
             self._model: Any = TracedModel(folder)
         else:
-            self._model = frameworks.load(framework, folder / MODEL_FOLDER, type(self.recipe).__module__)
+            self._model = frameworks.load(framework, folder / MODEL_FOLDER, module_of(self.recipe))
 
     @property
     def provenance(self) -> provenance.Provenance:
@@ -235,6 +237,11 @@ def model_digest(
     if state is not None:
         digest.update(states.digest(state).encode())
     return digest.hexdigest()
+
+
+def module_of(recipe: Recipe) -> types.ModuleType | None:
+    """Return the module that a recipe's class was imported from."""
+    return sys.modules.get(type(recipe).__module__)
 
 
 def _requirements() -> str:

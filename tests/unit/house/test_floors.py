@@ -25,10 +25,9 @@ FLOORS = (
     {"embedded"},
     {"runs", "composition"},
     {"resources", "model"},
-    {"frameworks"},
     {"recipe", "catalog", "report"},
     {"state", "tables"},
-    {"addresses", "provenance", "processes"},
+    {"addresses", "provenance", "processes", "frameworks"},
     {"errors", "files", "kfp_local", "lean"},
     {"arrays", "schema", "numbers", "progress", "protobuf", "variables", "extras", "recipe_import"},
 )
