@@ -4,6 +4,7 @@
     model.keras         definition and weights in Keras' own format
     saved_model/        the same as a traced function with an open batch dimension, for serving
     recipe/             the recipe's source as it was
+    example.json        one row of the validation data, as a request holds it
     requirements.txt    the exact versions of the environment that trained it
 
 Written by training, logged by the registry, loaded by evaluation, batch prediction and the model server.
@@ -25,6 +26,7 @@ import numpy as np
 
 from chandlery import provenance
 from chandlery.errors import ModelLoadError
+from chandlery.example import write_example
 from chandlery.recipe import Columns, LoadedRecipe, Recipe, Value, load_snapshot, snapshot
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def save_model(
     parameters: Mapping[str, Value],
     metrics: Mapping[str, float],
     record: provenance.Provenance,
+    example: Columns | None = None,
 ) -> Manifest:
     """Write a model package to `folder` (replaced when it exists; complete or absent, never half).
 
@@ -78,6 +81,7 @@ def save_model(
         parameters: hyperparameters used.
         metrics: metrics on the validation split.
         record: where it came from; recipe, parameters and model digest are filled in.
+        example: one row of the validation data; None for none.
 
     Returns:
         the manifest written.
@@ -100,6 +104,7 @@ def save_model(
     model.save(partial / "model.keras")
     tf.saved_model.save(_serving_module(model), str(partial / "saved_model"))
     (partial / "requirements.txt").write_text(_requirements(), encoding="utf-8")
+    write_example(partial, example or {})
     manifest = Manifest(
         digest=digest,
         recipe=reference,

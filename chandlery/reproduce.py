@@ -74,7 +74,9 @@ def reproduce(reference: str, folder: Path) -> Reproduction:
     progress.report("reproduce", f"training {info.uri} again on {record.data_repo}@{record.data_commit}")
     rows = read_rows(loaded.recipe, checkout(record.data_repo, record.data_commit))
     result = fit(loaded, rows, manifest.parameters, int(info.tags.get(SEED_TAG, "0")))
-    made = save_model(folder, result.model, loaded, manifest.parameters, result.metrics, record)
+    made = save_model(
+        folder, result.model, loaded, manifest.parameters, result.metrics, record, result.example
+    )
     return Reproduction(folder, manifest.digest, made.digest, _differences(package, folder))
 
 

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from chandlery.errors import ModelLoadError, RecipeError
+from chandlery.example import example_text, read_example
 from chandlery.inference.layout import columns_of_json, columns_of_table, places, table_of_answers
 from chandlery.inference.refusal import INTERNAL, Refused
 from chandlery.inference.settings import Settings, from_environment
 from chandlery.inference.source import fetch, version_of
 from chandlery.model import LoadedModel, Manifest, read_manifest
 from chandlery.progress import report
-from chandlery.recipe import Column, Columns, Recipe
+from chandlery.recipe import Columns, Recipe
 
 # numpy type -> name of the type in the Open Inference Protocol
 DATATYPES = {
@@ -57,6 +58,7 @@ class ChandleryModel:
         self.settings = settings or from_environment(environment)
         self.folder: Path = fetch(self.settings.model_uri)
         self.manifest: Manifest = read_manifest(self.folder)
+        self.example: str = example_text(self.folder)  # JSON, {column: [value]}
         self.answer_columns: dict[str, tuple[str, tuple[int, ...]]] = {}
         self._loaded: LoadedModel | None = None
         self._pending: list[dict[str, Any]] = []
@@ -107,7 +109,7 @@ class ChandleryModel:
         self._loaded = loaded
 
     def _warm_up(self, loaded: LoadedModel) -> None:
-        example = _example(loaded.recipe.inputs())
+        example = read_example(self.folder, loaded.recipe.inputs())
         try:
             features = loaded.recipe.featurize(example)
         except Exception as error:
@@ -259,6 +261,7 @@ class ChandleryModel:
                 "task": self.manifest.task,
                 "digest": self.manifest.digest,
                 "recipe_digest": self.manifest.recipe_digest,
+                **({"example": self.example} if self.example else {}),
             },
         }
 
@@ -277,24 +280,6 @@ def count(rows: Columns) -> int:
 
 def _type_name(dtype: np.dtype[Any]) -> str:
     return "str" if dtype.kind in "UOS" else str(dtype)
-
-
-def _example(columns: tuple[Column, ...]) -> Columns:
-    """Return one row that the schema allows."""
-    rows: Columns = {}
-    for column in columns:
-        if column.allowed:
-            value: Any = column.allowed[0]
-        elif column.dtype == "str":
-            value = ""
-        else:
-            value = min(
-                max(0.0, column.minimum or 0.0), column.maximum if column.maximum is not None else 0.0
-            )
-        rows[column.name] = np.full(
-            (1, *column.shape), value, dtype=None if column.dtype == "str" else column.dtype
-        )
-    return rows
 
 
 def _seldon_error(refused: Refused) -> Exception:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chandlery.errors import RecipeError, TrainingError
+from chandlery.example import example_row
 from chandlery.recipe import Columns, LoadedRecipe, Recipe, Value, as_array, guarded
 from chandlery.training import checkpoint
 from chandlery.training.dataset import featurize, size, split
@@ -35,6 +36,7 @@ class Fit:
         epoch: the epoch kept, from 1.
         resumed: epochs that a checkpoint saved from being trained again.
         rows: number of rows trained on.
+        example: one row of the validation split, without the target.
     """
 
     model: keras.Model
@@ -45,6 +47,7 @@ class Fit:
     epoch: int
     resumed: int
     rows: int
+    example: Columns = field(default_factory=dict)
 
 
 def fit(
@@ -113,7 +116,10 @@ def fit(
     if best:
         model.set_weights(best)
     metrics = {name: v for name, v in history[kept].items() if name not in ("epoch", "training_loss")}
-    return Fit(model, values, metrics, metrics[recipe.objective], history, kept + 1, done, size(parts.train))
+    example = example_row(recipe.inputs(), parts.validation)
+    return Fit(
+        model, values, metrics, metrics[recipe.objective], history, kept + 1, done, size(parts.train), example
+    )
 
 
 def forward(model: keras.Model, features: np.ndarray) -> np.ndarray:

@@ -83,7 +83,13 @@ def train_model(
             progress.report("resumed", f"went on from the checkpoint of epoch {result.resumed}")
         record = record.with_(mlflow_run_id=run.id)
         manifest = save_model(
-            Path(model.path), result.model, loaded, result.parameters, result.metrics, record
+            Path(model.path),
+            result.model,
+            loaded,
+            result.parameters,
+            result.metrics,
+            record,
+            result.example,
         )
         model.metadata.update({**manifest.provenance, **result.metrics})
         curves.metadata.update(manifest.provenance)

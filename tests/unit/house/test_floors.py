@@ -25,6 +25,7 @@ FLOORS = (
     {"embedded"},
     {"runs", "composition"},
     {"resources", "model"},
+    {"example"},
     {"recipe", "catalog", "report"},
     {"addresses", "provenance", "processes"},
     {"errors", "files", "kfp_local", "lean"},

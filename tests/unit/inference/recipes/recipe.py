@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import numpy as np
 
 from chandlery.recipe import Column, Columns, Recipe
@@ -40,6 +42,20 @@ class Flights(Recipe):
 
     def wrong(self, prediction, truth) -> bool:
         return abs(prediction - truth) > 1
+
+
+class Dated(Flights):
+    """A text column that not every text fits, as a date."""
+
+    schema = (
+        Column("day", "str", description="ISO date"),
+        Column("wind", "float64", nullable=True),
+        Column("delay", "float64"),
+    )
+
+    def featurize(self, rows: Columns) -> np.ndarray:
+        days = np.array([datetime.date.fromisoformat(day).toordinal() for day in rows["day"].tolist()])
+        return np.stack([days, np.nan_to_num(rows["wind"])], axis=1).astype("float32")
 
 
 class Scan(Recipe):
