@@ -47,7 +47,7 @@ class CanaryParameters:
     beta: float = 0.05
     margin: float = 2.0
     primary: str = "wrong"
-    guardrails: Sequence[str] = ("wrong", "errors", "slow")
+    guardrails: Sequence[str] = ("wrong", "errors", "slow", "refused")
     minimum_requests: int = 50
     deadline_seconds: float = 3600.0
     look_seconds: float = 0.0

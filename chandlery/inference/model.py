@@ -26,6 +26,7 @@ from chandlery.inference.source import fetch, version_of
 from chandlery.model import LoadedModel, Manifest, read_manifest
 from chandlery.progress import report
 from chandlery.recipe import Columns, Recipe
+from chandlery.recipe import Refused as RecipeRefused
 
 # numpy type -> name of the type in the Open Inference Protocol
 DATATYPES = {
@@ -121,6 +122,8 @@ class ChandleryModel:
             return
         try:
             self._learn(loaded.recipe.answer(loaded.forward(features)))
+        except RecipeRefused as refused:
+            report("model.cold", f"not warmed up: answer refuses an example row: {refused.message}")
         except Exception as error:
             raise ModelLoadError(
                 f"{self.folder}: the model does not answer: {type(error).__name__}: {error}",
@@ -158,7 +161,7 @@ class ChandleryModel:
         try:
             rows = self.recipe.rows(request)
         except RecipeError as error:
-            raise Refused(400, f"{error.message}; {error.hint}") from error
+            raise refusal_of(error) from error
         except Exception as error:
             raise Refused(
                 500, f"the recipe's rows() raised {type(error).__name__}: {error}", INTERNAL
@@ -189,6 +192,8 @@ class ChandleryModel:
             answers = self.answers(self.rows(X, names))
         except Refused as refused:
             raise _seldon_error(refused) from refused
+        except RecipeError as error:
+            raise _seldon_error(refusal_of(error)) from error
         if isinstance(X, Mapping):
             return {name: values.tolist() for name, values in answers.items()}
         return table_of_answers(answers)[1]
@@ -271,6 +276,11 @@ class ChandleryModel:
             {"name": name, "datatype": DATATYPES[kind], "shape": [-1, *shape]}
             for name, (kind, shape) in self.answer_columns.items()
         ]
+
+
+def refusal_of(error: RecipeError) -> Refused:
+    """Return the answer to a request that the recipe does not take."""
+    return Refused(400, f"{error.message}; {error.hint}" if error.hint else error.message)
 
 
 def count(rows: Columns) -> int:

@@ -305,6 +305,7 @@ class Canary:
             judged={state.champion: champion.judged, state.challenger: challenger.judged},
             errors={state.champion: champion.errors, state.challenger: challenger.errors},
             slow={state.champion: champion.slow, state.challenger: challenger.slow},
+            refused={state.champion: champion.refused, state.challenger: challenger.refused},
             action=decision.action,
         )
 

@@ -20,7 +20,7 @@ def run_canary(
     beta: float = 0.05,
     margin: float = 2.0,
     primary: str = "wrong",
-    guardrails: list = ["wrong", "errors", "slow"],  # noqa: B006
+    guardrails: list = ["wrong", "errors", "slow", "refused"],  # noqa: B006
     minimum_requests: int = 50,
     deadline_seconds: int = 3600,
     look_seconds: float = 0.0,
@@ -49,7 +49,7 @@ def run_canary(
         beta: probability of promoting a challenger that is `margin` times as bad, or worse.
         margin: rate ratio of bad events that a promotion must exclude.
         primary: metric on which a promotion must prove it: wrong, errors or slow.
-        guardrails: metrics that can roll back: wrong, errors, slow.
+        guardrails: metrics that can roll back: wrong, errors, slow, refused.
         minimum_requests: requests of the challenger at each weight (judged ones, when the primary is wrong).
         deadline_seconds: time under observation after which the champion stays and the canary is inconclusive.
         look_seconds: time between looks; 0: 1 s, or 10 s where the counters come from Prometheus.

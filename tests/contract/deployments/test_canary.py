@@ -104,8 +104,13 @@ def test_a_worse_version_is_rolled_back(platform: Platform, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("behaviour", "says"),
-    [("dies=15", ""), ("status=500", "errors"), ("slow=0.8", "slow answers")],
-    ids=["crashes", "errors", "slow"],
+    [
+        ("dies=15", ""),
+        ("status=500", "errors"),
+        ("status=400", "refused requests"),
+        ("slow=0.8", "slow answers"),
+    ],
+    ids=["crashes", "errors", "refusals", "slow"],
 )
 def test_a_version_that_fails_otherwise_is_rolled_back(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, behaviour: str, says: str

@@ -316,6 +316,6 @@ def test_progress_tells_the_evidence_in_numbers() -> None:
     assert names[-1] == "canary.verdict"
     evidence = next(fields for name, fields in reversed(events) if name == "canary.evidence")
     assert evidence["e_promote"] >= evidence["promote_threshold"] == pytest.approx(20)
-    assert set(evidence["e_rollback"]) == {"wrong", "errors", "slow"}
+    assert set(evidence["e_rollback"]) == {"wrong", "errors", "slow", "refused"}
     assert set(evidence["requests"]) == {"v1", "v2"}
     assert evidence["wrong"]["v1"] > 0
