@@ -12,7 +12,7 @@ from chandlery import platform, progress, provenance
 from chandlery.canary.decision.assessment import assess
 from chandlery.canary.parameters import CanaryParameters
 from chandlery.canary.replay.sender import CONCURRENCY, Replay, Replayed, ReplayThread, TrafficLoader
-from chandlery.canary.target import endpoint_of, place_of, spec_of, stopped_by_sigterm, version_of
+from chandlery.canary.target import endpoint_of, place_of, spec_of, stopped_by_sigterm, url_of, version_of
 from chandlery.canary.watch.port import DeploymentSide
 from chandlery.canary.watch.watcher import Canary, Watched
 from chandlery.errors import ChandleryError
@@ -72,13 +72,33 @@ def run_canary(parameters: CanaryParameters, load_traffic: TrafficLoader) -> Rel
         spec = spec_of(store, name, where)
         side = DeploymentSide(store, name, where, parameters.latency_objective_seconds)
         stop = threading.Event()
-        canary = Canary(side, policy, run=provenance.current().run_id, stop=stop)
         replay = _replay(side, spec, parameters, load_traffic, stop)
+        canary = Canary(
+            side,
+            policy,
+            run=provenance.current().run_id,
+            stop=stop,
+            get_traffic="" if replay else traffic_advice(url_of(name, where)),
+            get_feedback=feedback_advice(url_of(name, where)),
+        )
         with stopped_by_sigterm(stop), replay or nullcontext():
             outcome = _watch(canary, challenger, replay)
     finally:
         store.close()
     return _released(outcome, parameters.model_name, name, version, replay.result if replay else None)
+
+
+def traffic_advice(url: str) -> str:
+    """Return what a person can do for a canary without traffic, a clause; `url` is the deployment's base URL."""
+    return (
+        f"send requests to {url}, or run it again with traffic_repo=<repo of labelled rows> and replay_rate=100 "
+        "(the component replay_traffic does the same beside it)"
+    )
+
+
+def feedback_advice(url: str) -> str:
+    """Return what a person can do for a canary without feedback, a clause; `url` is the deployment's base URL."""
+    return f"send the truth of the answers to {url}/api/v1.0/feedback, or run it again with primary=errors"
 
 
 def _watch(canary: Canary, challenger: str, replay: ReplayThread | None) -> Watched:
