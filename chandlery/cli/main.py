@@ -25,6 +25,10 @@ app = typer.Typer(
 )
 pachd = typer.Typer(help="The embedded versioned-data server.", no_args_is_help=True)
 app.add_typer(pachd, name="pachd")
+release = typer.Typer(
+    help="End a running canary early, with a reason that is recorded.", no_args_is_help=True
+)
+app.add_typer(release, name="release")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Parameters = Annotated[
@@ -221,6 +225,32 @@ def gc(
     from chandlery.cli.gc import gc
 
     gc(older_than, keep_runs, dry_run=dry_run, as_json=json)
+
+
+Deployment = Annotated[str, typer.Argument(help="Deployment name; `chandlery status` lists them.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, one line; recorded with the verdict.")]
+By = Annotated[str, typer.Option("--by", help="Who decides; default: the user and this machine.")]
+Namespace = Annotated[str, typer.Option(help="Namespace of the deployment; default: the platform's.")]
+
+
+@release.command("promote")
+def release_promote(
+    name: Deployment, reason: Reason, by: By = "", namespace: Namespace = "", json: Json = False
+) -> None:
+    """Give the challenger of the running canary all traffic now."""
+    from chandlery.cli.release import end
+
+    end(name, "promote", reason, by, namespace, as_json=json)
+
+
+@release.command("rollback")
+def release_rollback(
+    name: Deployment, reason: Reason, by: By = "", namespace: Namespace = "", json: Json = False
+) -> None:
+    """Take the challenger of the running canary out now."""
+    from chandlery.cli.release import end
+
+    end(name, "rollback", reason, by, namespace, as_json=json)
 
 
 @pachd.command("serve")

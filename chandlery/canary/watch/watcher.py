@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from chandlery import progress
 from chandlery.canary.decision import machine as machine
 from chandlery.canary.decision.assessment import Assessment
+from chandlery.canary.decision.early_end import EarlyEnd, ended_early
 from chandlery.canary.decision.machine import NextAction, e_value
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.decision.state import CanaryState
@@ -122,6 +123,10 @@ class Canary:
         state = self._store(state)
         base, began = state.elapsed, self._clock()
         while state.phase in ("shifting", "observing"):
+            request = self._request(state)
+            if request:
+                state = self._store(ended_early(state, request))
+                break
             if state.phase == "shifting":
                 state = self._shift(state)
                 continue
@@ -151,7 +156,18 @@ class Canary:
             return self._check_resumed(stored, weights)
         if list(weights) == [challenger]:
             return None
-        return machine.begin(self._run, _champion(weights, challenger), challenger, self._policy)
+        champion = _champion(weights, challenger)
+        self._side.withdraw()  # a request that was made for an earlier canary
+        return machine.begin(self._run, champion, challenger, self._policy)
+
+    def _request(self, state: CanaryState) -> EarlyEnd | None:
+        """Return what a person asks of this canary; a promotion waits as long as nothing would answer after it."""
+        request = EarlyEnd.from_json(self._side.request())
+        if request is None or not request.means(state):
+            return None
+        if request.decision == "promote" and self._side.health(state.challenger)[0] != "ready":
+            return None
+        return request
 
     def _continues(self, stored: CanaryState, challenger: str) -> bool:
         # A finished one speaks again only to the run that it belongs to; without a run id nobody knows which that is.

@@ -32,6 +32,8 @@ def run_canary(
     traffic_ref: str = "master",
     replay_rate: float = 0.0,
     seed: int = 0,
+    decision: str = "auto",
+    decision_reason: str = "",
 ) -> NamedTuple(
     "CanaryOutputs", [("verdict", str), ("reason", str), ("released", str), ("champion_version", str)]
 ):
@@ -62,6 +64,9 @@ def run_canary(
         traffic_ref: branch or commit of that repo.
         replay_rate: requests per second to replay; 0: live traffic alone.
         seed: of the replay.
+        decision: auto: by the evidence; promote or rollback: end the canary that is running so, now. Another run may
+            be watching it.
+        decision_reason: why it ends early; recorded with the verdict.
 
     Returns:
         verdict: promoted, rolled_back, inconclusive or nothing_to_do.
@@ -93,5 +98,7 @@ def run_canary(
         traffic_ref=traffic_ref,
         replay_rate=replay_rate,
         seed=seed,
+        decision=decision,
+        decision_reason=decision_reason,
     )
     return run_canary(parameters, report, evidence)

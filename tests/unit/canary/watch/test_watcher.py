@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from chandlery.canary.decision.early_end import EarlyEnd
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.watch import lease
 from chandlery.canary.watch.watcher import Canary, Watched
@@ -401,3 +402,79 @@ def test_traffic_that_has_stopped_is_told_after_a_while() -> None:
 def test_where_a_replay_brings_the_traffic_nothing_is_told_of_it() -> None:
     world = side(BETTER, requests_per_look=0)
     assert not [1 for _, event, _ in reported(world) if event in ("canary.no_traffic", "canary.no_feedback")]
+
+
+SLOW_TO_DECIDE = {"v1": Rates(wrong=0.05), "v2": Rates(wrong=0.05)}
+
+
+def asks(decision: str, run: str = "run-1", challenger: str = "v2") -> str:
+    return EarlyEnd(decision, "the boss says so", "anna@host", 1.0, challenger, run).to_json()  # type: ignore[arg-type]
+
+
+def ask_at(world: FakeSide, moment: float, request: str) -> None:
+    waiting = world.pass_time
+
+    def pass_time() -> None:
+        if world.now == moment:
+            world.asked = request
+        waiting()
+
+    world.pass_time = pass_time  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("decision", "verdict", "left"),
+    [("promote", "promoted", {"v2": 100}), ("rollback", "rolled_back", {"v1": 100})],
+)
+def test_a_person_ends_it_at_the_next_look(decision: str, verdict: str, left: dict) -> None:
+    world = side(SLOW_TO_DECIDE, requests_per_look=20)
+    ask_at(world, 7, asks(decision))
+    outcome = watch(world)
+    assert (outcome.verdict, world.split, world.now) == (verdict, left, 8)
+    assert outcome.reason.startswith(
+        "ended early by anna@host: the boss says so (after 8 s at up to 5 %; v2 "
+    )
+    assert (world.state.phase, world.state.ended_by) == ("finished", "anna@host")
+    assert watch(world).reason == outcome.reason, "the same run is told the same again"
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [asks("promote", run="run-0"), asks("rollback", challenger="v3"), "{", "{}", '{"decision": "explode"}'],
+)
+def test_what_was_not_asked_of_this_canary_ends_nothing(request_text: str) -> None:
+    world = side(BETTER)
+    ask_at(world, 3, request_text)
+    assert "ended early" not in watch(world).reason
+
+
+def test_a_request_from_before_the_canary_is_withdrawn() -> None:
+    world = side(BETTER, asked=asks("rollback"))
+    outcome = watch(world)
+    assert outcome.verdict == "promoted"
+    assert world.asked == ""
+
+
+def test_a_challenger_that_is_not_ready_is_not_promoted_by_a_person_either() -> None:
+    world = side(SLOW_TO_DECIDE, sick={"v2": ("unready", "starting")})
+    ask_at(world, 3, asks("promote"))
+    outcome = watch(world)
+    assert (outcome.verdict, world.split) == ("rolled_back", {"v1": 100})
+    assert "not ready" in outcome.reason
+
+
+@pytest.mark.parametrize("calls", range(1, 14))
+def test_killed_after_a_request_it_ends_as_asked(calls: int) -> None:
+    world = side(SLOW_TO_DECIDE, requests_per_look=20, kill_after=40)
+    with pytest.raises(Killed):
+        watch(world)
+    world.asked, world.kill_after, deaths = asks("promote"), calls, 0
+    while True:
+        world.text = world.state.with_(holder="gone/1/0.00", heartbeat=0.0).to_json()
+        try:
+            outcome = watch(world)
+            break
+        except Killed:
+            deaths, world.kill_after = deaths + 1, calls + 5
+    assert (outcome.verdict, world.split) == ("promoted", {"v2": 100})
+    assert deaths < 5
