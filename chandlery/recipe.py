@@ -546,10 +546,28 @@ def _takes(method: Any, count: int, required: bool = False) -> bool:
     return len(parameters) >= count
 
 
+class Refused(RecipeError):  # noqa: N818 - an answer to the caller, not a failure of the server
+    """A request that the recipe will not answer. Raise it in `featurize` or `answer`: the caller gets 400 and the reason.
+
+    A request of many rows is refused as a whole. Any other exception is a defect of the recipe: the caller gets 500.
+
+    Args:
+        reason: why, for the caller: one sentence.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(str(reason))
+
+
 def guarded(recipe: Recipe, method: str, *arguments: Any) -> Any:
     """Call a recipe's method; whatever it raises becomes a RecipeError that names the method."""
     try:
         return getattr(recipe, method)(*arguments)
+    except Refused as refused:
+        raise RecipeError(
+            f"{type(recipe).__name__}.{method} refused rows of the data: {refused.message}",
+            "leave such rows out in load(), or answer them",
+        ) from refused
     except RecipeError:
         raise
     except Exception as error:

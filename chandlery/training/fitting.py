@@ -40,7 +40,8 @@ class Fit:
         resumed: epochs that a checkpoint saved from being trained again.
         rows: number of rows trained on.
         state: what the recipe's `fit` learned.
-        example: features of one row, for types and shapes.
+        features: features of one row, for types and shapes.
+        example: one row of the validation split, without the target.
     """
 
     model: Any
@@ -52,7 +53,8 @@ class Fit:
     resumed: int
     rows: int
     state: State
-    example: Any
+    features: Any
+    example: Columns
 
 
 def fit(
@@ -129,7 +131,17 @@ def _fit_keras(
     metrics = {name: v for name, v in history[kept].items() if name not in ("epoch", "training_loss")}
     objective = metrics[recipe.objective]
     return Fit(
-        model, values, metrics, objective, history, kept + 1, done, data.rows(), data.state, data.example()
+        model,
+        values,
+        metrics,
+        objective,
+        history,
+        kept + 1,
+        done,
+        data.rows(),
+        data.state,
+        data.first_features(),
+        data.example(),
     )
 
 
@@ -166,7 +178,17 @@ def _fit_other(
         on_epoch(figures)
     objective = metrics[recipe.objective]
     return Fit(
-        model, values, metrics, objective, history, len(history), 0, data.rows(), data.state, data.example()
+        model,
+        values,
+        metrics,
+        objective,
+        history,
+        len(history),
+        0,
+        data.rows(),
+        data.state,
+        data.first_features(),
+        data.example(),
     )
 
 

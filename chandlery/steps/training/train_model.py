@@ -92,7 +92,8 @@ def train_model(
             result.metrics,
             record,
             state=result.state,
-            features=result.example,
+            features=result.features,
+            example=result.example,
         )
         model.metadata.update({**manifest.provenance, **result.metrics})
         curves.metadata.update(manifest.provenance)

@@ -25,6 +25,7 @@ FLOORS = (
     {"embedded"},
     {"runs", "composition"},
     {"resources", "model"},
+    {"example"},
     {"recipe", "catalog", "report"},
     {"state", "tables"},
     {"addresses", "provenance", "processes", "frameworks"},
