@@ -267,6 +267,8 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
         return _texts(array, f"{what}: {column.name!r}")
     if array.dtype.kind not in "biuf":
         raise RecipeError(f"{what}: {column.name!r} is {array.dtype}", f"expected {describe(columns)}")
+    if column.nullable and column.dtype.startswith("int"):
+        return _whole_with_gaps(column, array, columns, what)
     if array.dtype == column.dtype:
         converted = array.copy()
     else:
@@ -281,6 +283,20 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
             f"{what}: {column.name!r} has a value that is not finite", f"expected {describe(columns)}"
         )
     return converted
+
+
+def _whole_with_gaps(column: Column, array: np.ndarray, columns: tuple[Column, ...], what: str) -> np.ndarray:
+    """Return whole numbers of which some may be missing: float64 with NaN, for want of an integer that says so.
+
+    Always float64: the type of a row must not depend on the rows beside it.
+    """
+    if array.dtype.kind == "f":
+        known = array[~np.isnan(array)]
+        if not np.array_equal(known, np.floor(known)) or np.isinf(known).any():
+            raise RecipeError(
+                f"{what}: {column.name!r} is not whole numbers", f"expected {describe(columns)}"
+            )
+    return array.astype("float64")
 
 
 def _texts(array: np.ndarray, what: str) -> np.ndarray:
@@ -626,10 +642,25 @@ def row_shares(rows: Columns) -> np.ndarray:
 
 def part_of(recipe: Recipe, rows: Columns) -> np.ndarray:
     """Return the part of each row, n of `train`, `validation` or `test`, from its inputs alone."""
-    inputs = {column.name: rows[column.name] for column in recipe.inputs()}
-    if not inputs:
+    return split_rows(hashed_columns(recipe, rows))
+
+
+def hashed_columns(recipe: Recipe, rows: Columns) -> Columns:
+    """Return the columns of rows by whose content they are split: the inputs, whole numbers as integers.
+
+    Raises:
+        RecipeError: the schema has no input.
+    """
+    if not recipe.inputs():
         raise RecipeError(f"{type(recipe).__name__} has no input column", "add one to its schema")
-    return split_rows(inputs)
+    return {column.name: _hashed(column, rows[column.name]) for column in recipe.inputs()}
+
+
+def _hashed(column: Column, array: np.ndarray) -> np.ndarray:
+    if not (column.dtype.startswith("int") and array.dtype.kind == "f"):
+        return array
+    missing = np.isnan(array)
+    return np.where(missing, np.iinfo(column.dtype).min, np.where(missing, 0, array).astype(column.dtype))
 
 
 def take(rows: Columns, which: Any) -> Columns:

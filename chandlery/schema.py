@@ -21,7 +21,8 @@ class Column:
         minimum: smallest value allowed; None for no limit.
         maximum: largest value allowed; None for no limit.
         allowed: closed set of values; empty for no limit.
-        nullable: missing values (NaN) are allowed.
+        nullable: missing values are allowed. Numbers have NaN there, so a column of whole numbers is float64 when one
+            is missing.
         description: what it is, with its unit.
     """
 

@@ -241,7 +241,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _model(found: Checked, recipe: Recipe, features: Any, labels: Any, state: State) -> Any:
-    from chandlery.frameworks import is_trainable
+    from chandlery.frameworks import advice, is_trainable
     from chandlery.frameworks.keras import arrays, is_keras, tensors
     from chandlery.training.fitting import predict
     from chandlery.training.parameters import complete
@@ -253,7 +253,7 @@ def _model(found: Checked, recipe: Recipe, features: Any, labels: Any, state: St
         if not is_keras(model) and not is_trainable(model):
             raise RecipeError(
                 f"build returned {type(model).__name__}",
-                "return a compiled Keras model, or a chandlery.frameworks.TrainableModel",
+                advice(model),
             )
         if is_keras(model) and getattr(model, "optimizer", None) is None:
             raise RecipeError(

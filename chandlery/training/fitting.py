@@ -11,7 +11,7 @@ import numpy as np
 
 from chandlery.arrays import concatenate, count, pick
 from chandlery.errors import RecipeError, TrainingError
-from chandlery.frameworks import is_trainable
+from chandlery.frameworks import advice, is_trainable
 from chandlery.frameworks.keras import arrays, is_keras, tensors
 from chandlery.recipe import Columns, LoadedRecipe, Recipe, State, Value, built, guarded
 from chandlery.training import checkpoint
@@ -259,8 +259,9 @@ def _build(recipe: Recipe, values: Mapping[str, Value], data: Data) -> Any:
     if getattr(model, "optimizer", None) is None:
         raise TrainingError(
             f"{type(recipe).__name__}.build did not return a compiled Keras model",
-            "call model.compile(optimizer, loss=...) before returning it, or return a "
-            "chandlery.frameworks.TrainableModel",
+            "call model.compile(optimizer, loss=...) before returning it"
+            if is_keras(model)
+            else advice(model),
         )
     if not model.built:
         model(tensors(pick(features, slice(0, 1))), training=False)

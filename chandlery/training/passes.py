@@ -22,7 +22,18 @@ from chandlery.arrays import concatenate, count, pick
 from chandlery.errors import ChandleryError
 from chandlery.example import example_row
 from chandlery.frameworks.keras import tensors
-from chandlery.recipe import FIT_ROWS, Columns, Recipe, State, learn, learns, part_of, row_shares, take
+from chandlery.recipe import (
+    FIT_ROWS,
+    Columns,
+    Recipe,
+    State,
+    hashed_columns,
+    learn,
+    learns,
+    part_of,
+    row_shares,
+    take,
+)
 from chandlery.training.dataset import Chunks, check_part, featurize, label_arrays, size, split
 
 READ_AHEAD = 4  # batches that tf.data keeps ready
@@ -296,7 +307,7 @@ def _sample(recipe: Recipe, chunks: Chunks) -> Columns:
     shares = np.empty(0)
     total = 0
     for chunk in chunks:
-        found = row_shares({column.name: chunk[column.name] for column in recipe.inputs()})
+        found = row_shares(hashed_columns(recipe, chunk))
         total += size(chunk)
         chosen = found < 0.70
         if not chosen.any():

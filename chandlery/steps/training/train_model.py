@@ -75,7 +75,10 @@ def train_model(
 
     def show(figures: dict[str, float]) -> None:
         name, epoch = loaded.recipe.objective, int(figures["epoch"])
-        message = f"epoch {epoch}/{epochs}: {name} {figures[name]:.4f}, loss {figures['loss']:.4f}"
+        told = ", ".join(
+            f"{key} {figures[key]:.4f}" for key in dict.fromkeys((name, "loss")) if key in figures
+        )
+        message = f"epoch {epoch}/{epochs}: {told}"
         progress.report("epoch", message, **{**figures, "epoch": epoch, "epochs": epochs})
 
     with tracking.run(f"train {loaded.class_name}", key=key, record=record) as run:
