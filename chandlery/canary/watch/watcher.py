@@ -35,7 +35,8 @@ from chandlery.resources.counts import Counts
 REPORT_SECONDS = 10.0  # the longest silence while there is news
 SILENCE_SECONDS = 600.0  # the longest silence without news: each one is twice as long as the one before
 MISSING_TRAFFIC_SECONDS = 30.0  # without any request for so long, the canary tells how to get some
-MISSING_FEEDBACK_REQUESTS = 300  # without feedback on any of so many, likewise
+MISSING_FEEDBACK_REQUESTS = 300  # without feedback on any of so many, likewise ...
+MISSING_FEEDBACK_SECONDS = 10.0  # ... but not before it had the time to come
 BASELINE_SECONDS = 60.0  # counters that cannot be read for so long after a shift end the step
 
 
@@ -96,6 +97,7 @@ class Canary:
         self._stored_at = -math.inf
         self._get_traffic = get_traffic
         self._get_feedback = get_feedback
+        self._judged_before: int | None = None
         self._told: tuple[object, ...] = ()
         self._told_at = -math.inf
         self._silence = REPORT_SECONDS
@@ -316,8 +318,7 @@ class Canary:
         requests = champion.requests + challenger.requests
         if not requests and state.elapsed >= MISSING_TRAFFIC_SECONDS:
             self._tell_missing_traffic(f"no request for {state.elapsed:.0f} s")
-        unjudged = not champion.judged + challenger.judged and requests >= MISSING_FEEDBACK_REQUESTS
-        if self._get_feedback and state.policy.primary == "wrong" and unjudged:
+        if self._feedback_is_missing(state) and requests >= MISSING_FEEDBACK_REQUESTS:
             self._report(
                 "canary.no_feedback",
                 f"canary: no feedback on {requests} requests, and without it nothing is known of wrong answers and nothing "
@@ -325,6 +326,16 @@ class Canary:
                 requests=requests,
             )
             self._get_feedback = ""  # said once
+
+    def _feedback_is_missing(self, state: CanaryState) -> bool:
+        # The counters themselves: what comes within the grace is not counted as evidence, and is feedback nevertheless.
+        judged = sum(tally.judged for tally in state.last)
+        if self._judged_before is None:
+            self._judged_before = judged
+        due = state.elapsed >= max(MISSING_FEEDBACK_SECONDS, state.policy.label_grace_seconds)
+        needed = bool(self._get_feedback) and state.policy.primary == "wrong"
+        counted = sum(tally.judged for tally in state.totals())
+        return due and needed and not counted and judged <= self._judged_before
 
     def _tell_missing_traffic(self, what: str) -> None:
         if self._get_traffic:
