@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from chandlery import progress
 from chandlery.canary.decision import machine as machine
 from chandlery.canary.decision.assessment import Assessment
-from chandlery.canary.decision.early_end import EarlyEnd, ended_early
+from chandlery.canary.decision.early_end import EarlyEnd
 from chandlery.canary.decision.machine import NextAction, e_value
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.decision.state import CanaryState
@@ -126,7 +126,7 @@ class Canary:
         while state.phase in ("shifting", "observing"):
             request = self._request(state)
             if request:
-                state = self._store(ended_early(state, request))
+                state = self._store(machine.ended_early(state, request))
                 break
             if state.phase == "shifting":
                 state = self._shift(state)
