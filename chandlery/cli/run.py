@@ -50,7 +50,9 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
     else:
         _summarise(outcome.record, seconds, home)
     if outcome.exit_code:
-        message, hint = [*outcome.record.error, "", ""][:2]
+        message, hint, *said = [*outcome.record.error, "", ""]
+        for line in filter(None, said):  # the last lines of a step that is not of this catalog
+            print(f"  {visible(line)}", file=sys.stderr)
         print(f"error: {message}", file=sys.stderr)
         if hint:
             print(hint, file=sys.stderr)
