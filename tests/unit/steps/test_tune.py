@@ -28,7 +28,9 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dsl.Dataset:
 
 def tune(dataset: dsl.Dataset, recipe: str, **parameters: Any) -> Any:
     none: Any = None
-    return step.tune_hyperparameters(dataset, SearchParameters(recipe=recipe, parameters=parameters), none, none, none)
+    return step.tune_hyperparameters(
+        dataset, SearchParameters(recipe=recipe, parameters=parameters), none, none, none
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,9 @@ def test_fixed_parameters_that_the_recipe_does_not_take(
 @pytest.mark.slow
 def test_recipe_that_breaks_its_contract(dataset: dsl.Dataset, tmp_path: Path) -> None:
     source = (ROOT / "examples/digits/recipe.py").read_text()
-    broken = source.replace('return {"digit": outputs.argmax(axis=1)', 'return {"digit": list(outputs.argmax(axis=1))')
+    broken = source.replace(
+        'return {"digit": outputs.argmax(axis=1)', 'return {"digit": list(outputs.argmax(axis=1))'
+    )
     assert broken != source
     (tmp_path / "recipe.py").write_text(broken)
     with pytest.raises(RecipeError, match="answer: 'digit' is list for 48 rows") as caught:
