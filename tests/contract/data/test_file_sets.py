@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from grpc import StatusCode
+from grpc import RpcError, StatusCode
 from pachyderm_sdk.api import pfs
 
 from .words import add, commit, delete, files, read
@@ -140,3 +140,22 @@ def test_changes_and_shards_are_not_implemented(client, master, put, stage, refu
     refused(StatusCode.UNIMPLEMENTED, lambda: client.pfs.get_file_set(commit=new, type=diff))
     staged = stage(add("/a", b"1"))
     refused(StatusCode.UNIMPLEMENTED, lambda: client.pfs.shard_file_set(file_set_id=staged))
+
+
+@pytest.mark.parametrize("folder", ["/d/", "/"])
+def test_deleting_a_folder_in_a_file_set_never_reaches_the_commit(client, master, put, stage, folder):
+    """A deleted folder in a file set is UNIMPLEMENTED, or deletes only what the file set itself holds."""
+    old = put(master, {"/d/old": b"1"})
+    try:
+        staged = stage(add("/d/new", b"2"), delete(folder))
+    except RpcError as error:
+        staged = ""
+        refusal = str(error)
+    if not staged:
+        assert "deleting a folder in a file set" in refusal
+        assert "/d/old" in files(client, old)
+        return
+    new = client.pfs.start_commit(branch=master)
+    client.pfs.add_file_set(commit=new, file_set_id=staged)
+    client.pfs.finish_commit(commit=new)
+    assert "/d/old" in files(client, new)

@@ -162,3 +162,11 @@ def test_what_is_not_there_says_so(client, master, put, refused, call):
     new = put(master, {"/a": b"1"})
     text = refused(StatusCode.UNIMPLEMENTED, lambda: call(client, file(new, "/a")))
     assert "not implemented" in text
+
+
+@pytest.mark.differs("real", "pachd returns bytes of a neighbour")
+def test_a_negative_offset_is_refused(client, master, put, refused):
+    """GetFile from a negative offset is INVALID_ARGUMENT, and no sign of damage."""
+    new = put(master, {"/a": b"123"})
+    request = {"file": pfs.File(commit=new, path="/a"), "offset": -1}
+    refused(StatusCode.INVALID_ARGUMENT, lambda: list(client.pfs.get_file(**request)))

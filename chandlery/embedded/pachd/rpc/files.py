@@ -12,7 +12,7 @@ from chandlery.embedded.pachd.rpc import archive, references, wire
 from chandlery.embedded.pachd.rpc.calls import Call, rpc
 from chandlery.embedded.pachd.rpc.reading import Snapshot, file_not_found, snapshot
 from chandlery.embedded.pachd.store import paths, tables
-from chandlery.embedded.pachd.store.failure import unimplemented, unknown
+from chandlery.embedded.pachd.store.failure import invalid, unimplemented, unknown
 from chandlery.embedded.pachd.store.tree import Node
 
 _MAX_NUMBER = 100_000
@@ -23,6 +23,8 @@ def get_file(call: Call, request: Any) -> Iterator[Any]:
     """Read one file from an offset on; its path is a glob that must match exactly one file."""
     if request.url:
         raise unimplemented("GetFile into a URL")
+    if request.offset < 0:
+        raise invalid(f"offset ({request.offset}) must not be negative")
     with snapshot(call, request.file.commit) as found:
         entry = found.file(paths.clean(request.file.path))
         if entry is None:
