@@ -165,12 +165,16 @@ def axes(width: float = 8.4, height: float = 3.6, columns: int = 1) -> tuple[Fig
 def svg(figure: Figure) -> str:
     """Return a figure as an inline SVG element, the same bytes for the same figure."""
     import matplotlib
+    from matplotlib.text import Text
 
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "chandlery", "svg.fonttype": "none"}):
+    # A column may be called `$x_1$`: its name is text and no formula, which a lone `$` or `\\` would not even be.
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    plain = {"svg.hashsalt": "chandlery", "svg.fonttype": "none", "text.parse_math": False}
+    with matplotlib.rc_context(plain):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return re.sub(r"^.*?(?=<svg)", "", text, count=1, flags=re.DOTALL)
+    return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), count=1, flags=re.DOTALL)
 
 
 def sections_of(page: str) -> str:
