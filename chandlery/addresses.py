@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +63,23 @@ class Endpoints:
 
 
 def home() -> Path:
-    """Return the absolute home folder: `$CHANDLERY_HOME` or `.chandlery` in the working directory."""
-    return Path(os.environ.get(HOME_VARIABLE) or ".chandlery").resolve()
+    """Return the absolute home folder.
+
+    It is `$CHANDLERY_HOME`; or else the `.chandlery` of this user's in the working directory or the nearest folder above
+    it, so that commands work from a subfolder of a project; or else `.chandlery` in the working directory.
+    """
+    given = os.environ.get(HOME_VARIABLE)
+    if given:
+        return Path(given).resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        try:
+            found = (folder / ".chandlery").stat()
+        except OSError:
+            continue
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+            return (folder / ".chandlery").resolve()
+    return (here / ".chandlery").resolve()
 
 
 def make_home() -> Path:

@@ -32,7 +32,10 @@ _STEPS = "Steps"
 
 VARIABLES = (
     Variable(
-        "CHANDLERY_HOME", _ENDPOINTS, "`.chandlery`", "folder of everything that the laptop platform keeps"
+        "CHANDLERY_HOME",
+        _ENDPOINTS,
+        "`.chandlery` here, or in the nearest folder above that has one",
+        "folder of everything that the laptop platform keeps",
     ),
     Variable(
         "CHANDLERY_DATA",

@@ -15,7 +15,7 @@ import typer
 from chandlery import __version__
 from chandlery.addresses import home
 from chandlery.cli.help import RunCommand, examples
-from chandlery.errors import ChandleryError, missing_extra
+from chandlery.errors import ChandleryError, UserError, missing_extra
 
 app = typer.Typer(
     name="chandlery",
@@ -334,6 +334,7 @@ def pachd_serve(
 def main() -> None:
     """Run the command line; a ChandleryError becomes its message, its hint and its exit code."""
     try:
+        _working_directory()
         app()
     except ChandleryError as error:
         _end(error)
@@ -346,6 +347,13 @@ def main() -> None:
         sys.stderr.close()  # the reader went away, as `| head` does
         sys.exit(1)
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and _below_home(error.filename):
+            _end(
+                UserError(
+                    f"{error.filename}: {error.strerror}",
+                    "make the folder yours, or set CHANDLERY_HOME to another",
+                )
+            )
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         print(f"error: no room on the disk of {error.filename or home()}: {error.strerror}", file=sys.stderr)
@@ -354,6 +362,22 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted: run the same command again to carry on", file=sys.stderr)
         sys.exit(130)
+
+
+def _working_directory() -> None:
+    """Refuse a working directory that was deleted: every relative path would fail, each in another way.
+
+    Raises:
+        UserError: it is gone.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UserError("the working directory was deleted", "change to another folder") from error
+
+
+def _below_home(name: object) -> bool:
+    return isinstance(name, (str, Path)) and Path(name).absolute().is_relative_to(home())
 
 
 def _end(error: ChandleryError) -> NoReturn:

@@ -40,3 +40,24 @@ def test_a_home_that_cannot_be_made_is_reported(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path / "file" / "home"))
     with pytest.raises(PlatformError, match="CHANDLERY_HOME"):
         addresses.make_home()
+
+
+def test_a_subfolder_uses_the_home_of_its_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHANDLERY_HOME", raising=False)
+    deep = tmp_path / "project" / "a" / "b"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert addresses.home() == deep / ".chandlery"
+    (tmp_path / "project" / ".chandlery").mkdir()
+    assert addresses.home() == tmp_path / "project" / ".chandlery"
+    (tmp_path / "project" / "a" / ".chandlery").write_text("a file is no home")
+    assert addresses.home() == tmp_path / "project" / ".chandlery"
+    (deep / ".chandlery").mkdir()
+    assert addresses.home() == deep / ".chandlery"
+
+
+def test_a_symbolic_link_as_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.setenv("CHANDLERY_HOME", str(tmp_path / "link"))
+    assert addresses.make_home() == tmp_path / "real"
