@@ -6,6 +6,7 @@
     model/              a model of another framework, as its `save` wrote it
     state/              what the recipe's `fit` learned: JSON and arrays
     recipe/             the recipe's source as it was
+    example.json        one row of the validation data, as a request holds it
     requirements.txt    the exact versions of the environment that trained it
 
 Written by training, logged by the registry, loaded by evaluation, batch prediction and the model server.
@@ -17,6 +18,8 @@ import hashlib
 import json
 import os
 import shutil
+import sys
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -26,6 +29,7 @@ from typing import Any
 from chandlery import frameworks, provenance
 from chandlery import state as states
 from chandlery.errors import ModelLoadError
+from chandlery.example import write_example
 from chandlery.frameworks.keras import TracedModel, is_keras, weights_digest
 from chandlery.frameworks.keras import save as save_keras
 from chandlery.recipe import (
@@ -86,6 +90,7 @@ def save_model(
     *,
     state: State | None = None,
     features: Any = None,
+    example: Columns | None = None,
 ) -> Manifest:
     """Write a model package to `folder` (replaced when it exists; complete or absent, never half).
 
@@ -99,6 +104,7 @@ def save_model(
         state: what the recipe's `fit` learned.
         features: at least one row of features, for the types and shapes of the served function; None: one float32
             array of the Keras model's input shape.
+        example: one row of the validation data; None for none.
 
     Returns:
         the manifest written.
@@ -113,7 +119,7 @@ def save_model(
         framework = dict(KERAS)
         save_keras(model, features, partial)
     else:
-        framework = frameworks.save(model, partial / MODEL_FOLDER)
+        framework = frameworks.save(model, partial / MODEL_FOLDER, module_of(recipe))
     kept = dict(state or {}) if learns(recipe) else None
     if kept is not None:
         states.save(kept, partial / STATE_FOLDER)
@@ -125,6 +131,7 @@ def save_model(
         model_digest=digest,
     )
     (partial / "requirements.txt").write_text(_requirements(), encoding="utf-8")
+    write_example(partial, example or {})
     manifest = Manifest(
         digest=digest,
         recipe=reference,
@@ -186,7 +193,7 @@ class LoadedModel:
         if framework.get("class") == KERAS["class"]:
             self._model: Any = TracedModel(folder)
         else:
-            self._model = frameworks.load(framework, folder / MODEL_FOLDER, type(self.recipe).__module__)
+            self._model = frameworks.load(framework, folder / MODEL_FOLDER, module_of(self.recipe))
 
     @property
     def provenance(self) -> provenance.Provenance:
@@ -235,6 +242,11 @@ def model_digest(
     if state is not None:
         digest.update(states.digest(state).encode())
     return digest.hexdigest()
+
+
+def module_of(recipe: Recipe) -> types.ModuleType | None:
+    """Return the module that a recipe's class was imported from."""
+    return sys.modules.get(type(recipe).__module__)
 
 
 def _requirements() -> str:

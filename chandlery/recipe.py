@@ -27,14 +27,12 @@ import numpy as np
 from chandlery.arrays import Arrays
 from chandlery.errors import RecipeError
 from chandlery.recipe_import import import_recipe
+from chandlery.schema import Column, Columns, Value
 from chandlery.state import State
 from chandlery.state import checked as checked_state
 from chandlery.tables import Csv, read_tables
 
 __all__ = ["Arrays", "Column", "Columns", "Csv", "Parameter", "Recipe", "State", "Value"]
-
-Columns = dict[str, np.ndarray]
-Value = float | int | str
 
 # The tasks that a recipe may name. `binary` and `multiclass` say more exactly what `classification` leaves to the
 # number of classes.
@@ -48,31 +46,6 @@ DIGEST_LENGTH = 16  # hex digits of the recipe digest that a pinned reference ca
 
 # Metrics for which lower is better; every other objective is maximised.
 LOWER_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse", "log_loss", "brier"})
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the raw data: the same declaration validates datasets, describes and checks requests.
-
-    Attributes:
-        name: column name.
-        dtype: numpy type name: `float32`, `float64`, `int64`, `bool` or `str`.
-        shape: shape of one row's value; () for a scalar.
-        minimum: smallest value allowed; None for no limit.
-        maximum: largest value allowed; None for no limit.
-        allowed: closed set of values; empty for no limit.
-        nullable: missing values (NaN) are allowed.
-        description: what it is, with its unit.
-    """
-
-    name: str
-    dtype: str = "float64"
-    shape: tuple[int, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    allowed: tuple[Value, ...] = ()
-    nullable: bool = False
-    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -294,6 +267,8 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
         return _texts(array, f"{what}: {column.name!r}")
     if array.dtype.kind not in "biuf":
         raise RecipeError(f"{what}: {column.name!r} is {array.dtype}", f"expected {describe(columns)}")
+    if column.nullable and column.dtype.startswith("int"):
+        return _whole_with_gaps(column, array, columns, what)
     if array.dtype == column.dtype:
         converted = array.copy()
     else:
@@ -308,6 +283,20 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
             f"{what}: {column.name!r} has a value that is not finite", f"expected {describe(columns)}"
         )
     return converted
+
+
+def _whole_with_gaps(column: Column, array: np.ndarray, columns: tuple[Column, ...], what: str) -> np.ndarray:
+    """Return whole numbers of which some may be missing: float64 with NaN, for want of an integer that says so.
+
+    Always float64: the type of a row must not depend on the rows beside it.
+    """
+    if array.dtype.kind == "f":
+        known = array[~np.isnan(array)]
+        if not np.array_equal(known, np.floor(known)) or np.isinf(known).any():
+            raise RecipeError(
+                f"{what}: {column.name!r} is not whole numbers", f"expected {describe(columns)}"
+            )
+    return array.astype("float64")
 
 
 def _texts(array: np.ndarray, what: str) -> np.ndarray:
@@ -506,11 +495,8 @@ def _check(recipe: Recipe, reference: str) -> None:
             raise RecipeError(
                 f"recipe {reference!r}: target {target!r} is not in its schema", "add it as a Column"
             )
-    if not recipe.targets() or not recipe.inputs():
-        raise RecipeError(
-            f"recipe {reference!r} has no {'input' if recipe.targets() else 'target'} column",
-            "name at least one input and one target in its schema",
-        )
+    if not recipe.targets():
+        raise RecipeError(f"recipe {reference!r} has no target", "name one column of its schema, or several")
     if recipe.task == "binary" and len(recipe.classes) != 2:
         raise RecipeError(
             f"recipe {reference!r}: task is binary and it has {len(recipe.classes)} classes",
@@ -576,10 +562,28 @@ def _takes(method: Any, count: int, required: bool = False) -> bool:
     return len(parameters) >= count
 
 
+class Refused(RecipeError):  # noqa: N818 - an answer to the caller, not a failure of the server
+    """A request that the recipe will not answer. Raise it in `featurize` or `answer`: the caller gets 400 and the reason.
+
+    A request of many rows is refused as a whole. Any other exception is a defect of the recipe: the caller gets 500.
+
+    Args:
+        reason: why, for the caller: one sentence.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(str(reason))
+
+
 def guarded(recipe: Recipe, method: str, *arguments: Any) -> Any:
     """Call a recipe's method; whatever it raises becomes a RecipeError that names the method."""
     try:
         return getattr(recipe, method)(*arguments)
+    except Refused as refused:
+        raise RecipeError(
+            f"{type(recipe).__name__}.{method} refused rows of the data: {refused.message}",
+            "leave such rows out in load(), or answer them",
+        ) from refused
     except RecipeError:
         raise
     except Exception as error:
@@ -638,7 +642,25 @@ def row_shares(rows: Columns) -> np.ndarray:
 
 def part_of(recipe: Recipe, rows: Columns) -> np.ndarray:
     """Return the part of each row, n of `train`, `validation` or `test`, from its inputs alone."""
-    return split_rows({column.name: rows[column.name] for column in recipe.inputs()})
+    return split_rows(hashed_columns(recipe, rows))
+
+
+def hashed_columns(recipe: Recipe, rows: Columns) -> Columns:
+    """Return the columns of rows by whose content they are split: the inputs, whole numbers as integers.
+
+    Raises:
+        RecipeError: the schema has no input.
+    """
+    if not recipe.inputs():
+        raise RecipeError(f"{type(recipe).__name__} has no input column", "add one to its schema")
+    return {column.name: _hashed(column, rows[column.name]) for column in recipe.inputs()}
+
+
+def _hashed(column: Column, array: np.ndarray) -> np.ndarray:
+    if not (column.dtype.startswith("int") and array.dtype.kind == "f"):
+        return array
+    missing = np.isnan(array)
+    return np.where(missing, np.iinfo(column.dtype).min, np.where(missing, 0, array).astype(column.dtype))
 
 
 def take(rows: Columns, which: Any) -> Columns:

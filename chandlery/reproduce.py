@@ -82,7 +82,8 @@ def reproduce(reference: str, folder: Path) -> Reproduction:
         result.metrics,
         record,
         state=result.state,
-        features=result.example,
+        features=result.features,
+        example=result.example,
     )
     return Reproduction(folder, manifest.digest, made.digest, _differences(package, folder))
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chandlery import addresses
+from chandlery.canary.decision.early_end import VERDICTS, Decision, check_reason
 from chandlery.canary.decision.policy import ReleasePolicy, guardrails
 from chandlery.errors import UserError
 
@@ -36,6 +37,8 @@ class CanaryParameters:
         traffic_ref: branch or commit of that repo.
         replay_rate: requests per second to replay; 0: live traffic alone.
         seed: seed of the replay.
+        decision: `auto`: by the evidence; `promote` or `rollback`: end the canary that is running so, now.
+        decision_reason: why it ends early; recorded.
     """
 
     model_name: str
@@ -47,7 +50,7 @@ class CanaryParameters:
     beta: float = 0.05
     margin: float = 2.0
     primary: str = "wrong"
-    guardrails: Sequence[str] = ("wrong", "errors", "slow")
+    guardrails: Sequence[str] = ("wrong", "errors", "slow", "refused")
     minimum_requests: int = 50
     deadline_seconds: float = 3600.0
     look_seconds: float = 0.0
@@ -59,6 +62,26 @@ class CanaryParameters:
     traffic_ref: str = "master"
     replay_rate: float = 0.0
     seed: int = 0
+    decision: str = "auto"
+    decision_reason: str = ""
+
+    def early_end(self) -> Decision | None:
+        """Return how a person ends the canary; None when the evidence is to decide.
+
+        Raises:
+            UserError: the decision is unknown, or it has no reason, or there is a reason and no decision.
+        """
+        if self.decision == "auto":
+            if self.decision_reason:
+                raise UserError(
+                    "canary: a decision_reason without a decision", "set decision to promote or rollback"
+                )
+            return None
+        decision = next((known for known in VERDICTS if known == self.decision), None)
+        if decision is None:
+            raise UserError(f"canary decision {self.decision!r}", f"valid: auto, {', '.join(VERDICTS)}")
+        check_reason(self.decision_reason)
+        return decision
 
     def policy(self) -> ReleasePolicy:
         """Return the policy of these parameters.

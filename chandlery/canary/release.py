@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from chandlery import platform, progress, provenance
 from chandlery.canary.decision.assessment import assess
+from chandlery.canary.decision.early_end import Decision
 from chandlery.canary.parameters import CanaryParameters
 from chandlery.canary.replay.sender import CONCURRENCY, Replay, Replayed, ReplayThread, TrafficLoader
-from chandlery.canary.target import endpoint_of, place_of, spec_of, stopped_by_sigterm, version_of
+from chandlery.canary.target import endpoint_of, place_of, spec_of, stopped_by_sigterm, url_of, version_of
 from chandlery.canary.watch.port import DeploymentSide
 from chandlery.canary.watch.watcher import Canary, Watched
 from chandlery.errors import ChandleryError
@@ -36,6 +37,7 @@ class Released:
         metrics: numbers for a Metrics artifact.
         page: the HTML report.
         provenance: where the challenger comes from.
+        ended_by: who ended it early; empty when the evidence decided.
     """
 
     verdict: str
@@ -46,6 +48,7 @@ class Released:
     metrics: dict[str, float]
     page: Report
     provenance: Provenance
+    ended_by: str = ""
 
 
 def run_canary(parameters: CanaryParameters, load_traffic: TrafficLoader) -> Released:
@@ -54,6 +57,8 @@ def run_canary(parameters: CanaryParameters, load_traffic: TrafficLoader) -> Rel
     Args:
         parameters: what is released, and how it is judged.
         load_traffic: returns the rows to replay, judged by the recipe of the version given to it.
+
+    With a `decision` other than `auto` the canary that is running ends so, and nothing is weighed.
 
     Raises:
         NotFoundError: no such deployment.
@@ -64,6 +69,8 @@ def run_canary(parameters: CanaryParameters, load_traffic: TrafficLoader) -> Rel
     from chandlery.deployments.spec import predictor_name
 
     policy = parameters.policy()
+    if decision := parameters.early_end():
+        return _end_early(parameters, decision)
     name, where = place_of(parameters.model_name, parameters.deployment, parameters.namespace)
     version = version_of(parameters.challenger_version)
     challenger = predictor_name(version)
@@ -72,13 +79,48 @@ def run_canary(parameters: CanaryParameters, load_traffic: TrafficLoader) -> Rel
         spec = spec_of(store, name, where)
         side = DeploymentSide(store, name, where, parameters.latency_objective_seconds)
         stop = threading.Event()
-        canary = Canary(side, policy, run=provenance.current().run_id, stop=stop)
         replay = _replay(side, spec, parameters, load_traffic, stop)
+        canary = Canary(
+            side,
+            policy,
+            run=provenance.current().run_id,
+            stop=stop,
+            get_traffic="" if replay else traffic_advice(url_of(name, where)),
+            get_feedback=feedback_advice(url_of(name, where)),
+        )
         with stopped_by_sigterm(stop), replay or nullcontext():
             outcome = _watch(canary, challenger, replay)
     finally:
         store.close()
     return _released(outcome, parameters.model_name, name, version, replay.result if replay else None)
+
+
+def traffic_advice(url: str) -> str:
+    """Return what a person can do for a canary without traffic, a clause; `url` is the deployment's base URL."""
+    return (
+        f"send requests to {url}, or run it again with traffic_repo=<repo of labelled rows> and replay_rate=100 "
+        "(the component replay_traffic does the same beside it)"
+    )
+
+
+def feedback_advice(url: str) -> str:
+    """Return what a person can do for a canary without feedback, a clause; `url` is the deployment's base URL."""
+    return f"send the truth of the answers to {url}/api/v1.0/feedback, or run it again with primary=errors"
+
+
+def _end_early(parameters: CanaryParameters, decision: Decision) -> Released:
+    from chandlery.canary.ending import end_early
+
+    name, where = place_of(parameters.model_name, parameters.deployment, parameters.namespace)
+    version = version_of(parameters.challenger_version)
+    run = provenance.current().run_id
+    ended = end_early(name, where, decision, parameters.decision_reason, f"run {run}" if run else "", version)
+    state = ended.state
+    outcome = Watched(state.verdict, state.reason, ended.serving, ended.serving == state.challenger, state)
+    progress.report(
+        "canary.verdict", f"canary: {state.verdict.replace('_', ' ')}: {state.reason}", verdict=state.verdict
+    )
+    return _released(outcome, parameters.model_name, name, version, None)
 
 
 def _watch(canary: Canary, challenger: str, replay: ReplayThread | None) -> Watched:
@@ -132,6 +174,7 @@ def _released(
         metrics=_metrics(outcome),
         page=canary_page(f"Canary of {model_name} version {version}", outcome, record, replayed),
         provenance=record,
+        ended_by=outcome.state.ended_by if outcome.state else "",
     )
 
 

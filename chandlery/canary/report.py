@@ -67,7 +67,7 @@ def evidence_figure(state: CanaryState) -> Figure:
         return [max(value / math.log(10), _FLOOR) for value in values]
 
     ax.plot(times, curve([look.promote for look in state.looks]), color=GOOD, linewidth=2.2, label="promote")
-    for rail, color in zip(policy.guardrails, (BAD, PALETTE[3], PALETTE[4]), strict=False):
+    for rail, color in zip(policy.guardrails, (BAD, PALETTE[3], PALETTE[4], PALETTE[5]), strict=False):
         values = [look.rollback[rail.metric] for look in state.looks]
         ax.plot(times, curve(values), color=color, linewidth=1.5, label=f"roll back: {WORDS[rail.metric]}")
     for threshold, color in ((policy.promote_threshold, GOOD), (policy.rollback_threshold, BAD)):
@@ -133,7 +133,18 @@ def _evidence_table(page: Report, state: CanaryState) -> None:
 
 
 def _counts_table(page: Report, state: CanaryState) -> None:
-    header = ("weight", "from", "variant", "requests", "errors", "slow", "judged", "wrong", "wrong rate")
+    header = (
+        "weight",
+        "from",
+        "variant",
+        "requests",
+        "errors",
+        "slow",
+        "refused",
+        "judged",
+        "wrong",
+        "wrong rate",
+    )
     rows: list[tuple[object, ...]] = []
     for epoch in state.epochs:
         for name, tally in ((state.champion, epoch.champion), (state.challenger, epoch.challenger)):
@@ -145,6 +156,7 @@ def _counts_table(page: Report, state: CanaryState) -> None:
                     tally.requests,
                     tally.errors,
                     tally.slow,
+                    tally.refused,
                     tally.judged,
                     tally.wrong,
                     f"{100 * tally.rate('wrong'):.2f} %",

@@ -39,6 +39,11 @@ def spec_of(store: ResourceStore, name: str, namespace: str) -> ServingSpec:
     return spec
 
 
+def url_of(name: str, namespace: str) -> str:
+    """Return a deployment's base URL behind the gateway; only the path where no gateway is known."""
+    return f"{addresses.endpoints().gateway.rstrip('/')}/seldon/{namespace}/{name}"
+
+
 def endpoint_of(name: str, namespace: str, spec: ServingSpec, connections: int) -> AsyncEndpoint:
     """Return a client for a deployment that keeps up to `connections` requests under way."""
     from chandlery.deployments.client import AsyncEndpoint, DeploymentAddress

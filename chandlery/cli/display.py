@@ -15,7 +15,16 @@ from chandlery.cli.output import visible
 from chandlery.runs.record import RunRecord
 
 # Events whose message is worth a line of its own in the scrollback.
-LASTING = ("trial.finished", "epoch", "canary.evidence", "canary.stage", "canary.verdict")
+LASTING = (
+    "trial.finished",
+    "epoch",
+    "deployment.no_traffic",
+    "canary.no_traffic",
+    "canary.no_feedback",
+    "canary.evidence",
+    "canary.stage",
+    "canary.verdict",
+)
 EPOCH_SECONDS = 1.0  # epochs that follow each other faster do not each get a line
 MARKS = {
     "succeeded": ("✓", "green"),
@@ -32,6 +41,7 @@ class Display:
         """Write to `out`; `verbose` prints every message of every step."""
         self._console = Console(file=out, highlight=False, soft_wrap=True)
         self._verbose = verbose
+        self._pipeline = ""
         self._task = ""
         self._since = 0.0
         self._message = ""
@@ -60,6 +70,7 @@ class Display:
 
     def start(self, record: RunRecord, resumed: bool) -> None:
         """Print the run's id."""
+        self._pipeline = record.pipeline
         verb = (
             f"carrying on run {record.run_id} (attempt {record.attempts})"
             if resumed
@@ -88,11 +99,16 @@ class Display:
             self.line(f"    {task} failed, again in {event['seconds']:.0f} s")
         elif kind != "step.failed" and message:
             self._message = message
-            if self._verbose or (kind in LASTING and not self._too_soon(event)):
+            if self._verbose or (kind in LASTING and not self._passed_over(event)):
                 self.line(f"      {message}")
 
-    def _too_soon(self, event: dict[str, Any]) -> bool:
-        """Return whether this is an epoch, not the last, that comes fast after another; the log has them all."""
+    def _passed_over(self, event: dict[str, Any]) -> bool:
+        """Return whether a lasting event gets no line: an epoch, not the last, that comes fast after another.
+
+        Nor does missing traffic where a step follows that brings its own, or says the same. The log has them all.
+        """
+        if event["event"] == "deployment.no_traffic":
+            return self._pipeline != "deploy_model"
         if event["event"] != "epoch":
             return False
         now = time.monotonic()

@@ -14,6 +14,7 @@ import typer
 
 from chandlery import __version__
 from chandlery.addresses import home
+from chandlery.cli.help import RunCommand, examples
 from chandlery.errors import ChandleryError, missing_extra
 
 app = typer.Typer(
@@ -22,9 +23,25 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    epilog=examples(
+        "chandlery demo                       # a model's whole life on this machine",
+        "chandlery list                       # components and pipelines",
+        "chandlery run train_model --help     # the inputs of one",
+        "chandlery status",
+    ),
 )
-pachd = typer.Typer(help="The embedded versioned-data server.", no_args_is_help=True)
+pachd = typer.Typer(
+    help="The embedded versioned-data server.",
+    no_args_is_help=True,
+    epilog=examples("chandlery pachd serve --address 127.0.0.1:30650"),
+)
 app.add_typer(pachd, name="pachd")
+release = typer.Typer(
+    help="End a running canary early, with a reason that is recorded.",
+    no_args_is_help=True,
+    epilog=examples('chandlery release rollback digits --reason "complaints about sevens"'),
+)
+app.add_typer(release, name="release")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Parameters = Annotated[
@@ -56,7 +73,7 @@ def _names(incomplete: str) -> list[str]:
 Name = Annotated[str, typer.Argument(autocompletion=_names, help="Component or pipeline name.")]
 
 
-@app.command("list")
+@app.command("list", epilog=examples("chandlery list", "chandlery list --json"))
 def list_entries(json: Json = False) -> None:
     """List components and pipelines."""
     from chandlery.cli.catalog import list_entries
@@ -64,7 +81,7 @@ def list_entries(json: Json = False) -> None:
     list_entries(as_json=json)
 
 
-@app.command()
+@app.command(epilog=examples("chandlery show train_model", "chandlery show run_canary --json"))
 def show(name: Name, json: Json = False) -> None:
     """Show one: inputs, outputs, image, example."""
     from chandlery.cli.catalog import show
@@ -72,7 +89,15 @@ def show(name: Name, json: Json = False) -> None:
     show(name, as_json=json)
 
 
-@app.command()
+@app.command(
+    cls=RunCommand,
+    epilog=examples(
+        "chandlery run commit_dataset -p source=my-data/ -p repo=mine",
+        "chandlery run train_and_deploy -p recipe=my_recipe.py:Mine -p repo=mine -p model_name=mine",
+        "chandlery run train_and_deploy --help      # its inputs, with types and defaults",
+        "chandlery run deploy_model --dry-run -p model_name=digits -p version=1",
+    ),
+)
 def run(
     target: Annotated[
         str, typer.Argument(autocompletion=_names, help="Pipeline, component or compiled YAML file.")
@@ -97,7 +122,13 @@ def run(
     )
 
 
-@app.command("compile")
+@app.command(
+    "compile",
+    epilog=examples(
+        "chandlery compile train_and_deploy -o train_and_deploy.yaml",
+        "chandlery compile train_and_deploy --registry registry.example/team -o train_and_deploy.yaml",
+    ),
+)
 def compile_(
     name: Name,
     output: Annotated[
@@ -112,7 +143,7 @@ def compile_(
     compile_(name, output, registry, digests)
 
 
-@app.command()
+@app.command(epilog=examples("chandlery up"))
 def up() -> None:
     """Start the laptop platform: MLflow, gateway, controllers."""
     from chandlery.cli.platform import up
@@ -120,7 +151,7 @@ def up() -> None:
     up()
 
 
-@app.command()
+@app.command(epilog=examples("chandlery down"))
 def down() -> None:
     """Stop the laptop platform and every model server."""
     from chandlery.cli.platform import down
@@ -128,7 +159,7 @@ def down() -> None:
     down()
 
 
-@app.command()
+@app.command(epilog=examples("chandlery status", "chandlery status --json"))
 def status(json: Json = False) -> None:
     """Show services, deployments and the last runs."""
     from chandlery.cli.platform import status
@@ -136,7 +167,9 @@ def status(json: Json = False) -> None:
     status(as_json=json)
 
 
-@app.command()
+@app.command(
+    epilog=examples("chandlery logs last", "chandlery logs gateway -n 200", "chandlery logs mlflow --follow")
+)
 def logs(
     name: Annotated[str, typer.Argument(help="A service, a run id, or `last` for the last run.")] = "last",
     lines: Annotated[int, typer.Option("-n", "--lines", min=1, help="How many lines from the end.")] = 50,
@@ -148,7 +181,7 @@ def logs(
     logs(name, lines, follow=follow)
 
 
-@app.command()
+@app.command(epilog=examples("chandlery demo", "chandlery demo --bad"))
 def demo(
     bad: Annotated[
         bool, typer.Option("--bad", help="Release a model trained on corrupted labels; it is rolled back.")
@@ -160,7 +193,7 @@ def demo(
     raise typer.Exit(demo(bad=bad))
 
 
-@app.command()
+@app.command(epilog=examples("chandlery init late-trains"))
 def init(
     name: Annotated[str, typer.Argument(help="Name of the project: lower-case words with dashes.")],
 ) -> None:
@@ -170,7 +203,23 @@ def init(
     init(name)
 
 
-@app.command()
+@app.command(
+    epilog=examples("chandlery check my_recipe.py:Mine my-data/", "chandlery check my_recipe.py:Mine")
+)
+def check(
+    recipe: Annotated[str, typer.Argument(help="Recipe: path/to/recipe.py:Class or package.module:Class.")],
+    data: Annotated[
+        Path | None, typer.Argument(help="Folder of raw data; default: rows made up from the schema.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run every method of a recipe on a few rows; tell what breaks the contract. Nothing is trained."""
+    from chandlery.cli.check import check
+
+    raise typer.Exit(check(recipe, data, as_json=json))
+
+
+@app.command(epilog=examples("chandlery doctor"))
 def doctor(json: Json = False) -> None:
     """Check every endpoint; name a fix for each bad one."""
     from chandlery.cli.doctor import doctor
@@ -178,7 +227,13 @@ def doctor(json: Json = False) -> None:
     raise typer.Exit(doctor(as_json=json))
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "chandlery predict digits request.json",
+        "chandlery predict digits request.json --route v2",
+        "chandlery predict digits - < request.json",
+    )
+)
 def predict(
     deployment: Annotated[str, typer.Argument(help="Deployment name.")],
     file: Annotated[
@@ -193,7 +248,13 @@ def predict(
     predict(deployment, file, route, as_json=json)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "chandlery lineage models:/digits@champion",
+        "chandlery lineage digits@master",
+        "chandlery lineage digits --json",
+    )
+)
 def lineage(
     ref: Annotated[
         str, typer.Argument(help="Data commit, run id, models:/name/version, deployment or request id.")
@@ -206,7 +267,7 @@ def lineage(
     lineage(ref, as_json=json)
 
 
-@app.command()
+@app.command(epilog=examples("chandlery gc --dry-run", "chandlery gc --older-than 2w --keep-runs 20"))
 def gc(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be freed; free nothing.")
@@ -223,7 +284,44 @@ def gc(
     gc(older_than, keep_runs, dry_run=dry_run, as_json=json)
 
 
-@pachd.command("serve")
+Deployment = Annotated[str, typer.Argument(help="Deployment name; `chandlery status` lists them.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, one line; recorded with the verdict.")]
+By = Annotated[str, typer.Option("--by", help="Who decides; default: the user and this machine.")]
+Namespace = Annotated[str, typer.Option(help="Namespace of the deployment; default: the platform's.")]
+
+
+@release.command(
+    "promote", epilog=examples('chandlery release promote digits --reason "the old data source is gone"')
+)
+def release_promote(
+    name: Deployment, reason: Reason, by: By = "", namespace: Namespace = "", json: Json = False
+) -> None:
+    """Give the challenger of the running canary all traffic now."""
+    from chandlery.cli.release import end
+
+    end(name, "promote", reason, by, namespace, as_json=json)
+
+
+@release.command(
+    "rollback",
+    epilog=examples(
+        'chandlery release rollback digits --reason "complaints about sevens"',
+        'chandlery release rollback digits --by anna --reason "the label feed is broken"',
+    ),
+)
+def release_rollback(
+    name: Deployment, reason: Reason, by: By = "", namespace: Namespace = "", json: Json = False
+) -> None:
+    """Take the challenger of the running canary out now."""
+    from chandlery.cli.release import end
+
+    end(name, "rollback", reason, by, namespace, as_json=json)
+
+
+@pachd.command(
+    "serve",
+    epilog=examples("chandlery pachd serve", "chandlery pachd serve --address unix:///tmp/pachd.sock"),
+)
 def pachd_serve(
     address: Annotated[str, typer.Option(help="unix:///path.sock or host:port.")] = "127.0.0.1:30650",
 ) -> None:

@@ -7,12 +7,13 @@ The recipe's `Column` declarations become a pandera schema. An array column is c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chandlery.data.profile import Profile
 from chandlery.recipe import Column, Columns, Recipe
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ WIDE = 256  # elements per row from which an array column is summarised before i
 EXAMPLES = 5  # failing rows shown per finding
 
 # Which kinds of numpy array (dtype.kind) fit a declared kind without a loss.
+_FAMILIES = {"i": "n", "u": "n", "f": "n", "U": "t", "O": "t", "T": "t"}  # kinds that chunks may mix
 _FITS = {"f": "fiu", "i": "iu", "u": "u", "b": "b", "U": "UOT"}
 
 
@@ -78,17 +80,86 @@ def check(recipe: Recipe, rows: Columns, minimum_rows: int = 1) -> Quality:
     Returns:
         every failure, not only the first.
     """
-    findings = list(_structure(recipe.schema, rows))
-    bad = {finding.column for finding in findings}
-    sound = [column for column in recipe.schema if column.name not in bad]
-    length = max((len(rows[column.name]) for column in sound), default=0)
-    if length < minimum_rows:
-        text = "no row" if not length else f"{length} rows"
-        findings.append(Finding("(dataset)", f"has at least {minimum_rows} rows", 0, ((0, text),)))
-    lengths = {len(rows[column.name]) for column in sound}
-    if len(lengths) == 1 and length:
-        findings += _values(sound, rows)
-    return Quality(length, tuple(findings))
+    validation = Validation(recipe)
+    validation.add(rows)
+    return validation.quality(minimum_rows)
+
+
+class Validation:
+    """Checks a dataset chunk by chunk, in one pass, and keeps no rows.
+
+    Attributes:
+        profiles: figures of each column that could be read, by name.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        """Start with no rows."""
+        self.profiles: dict[str, Profile] = {}
+        self._recipe = recipe
+        self._rows = 0
+        self._found: dict[tuple[str, str], Finding] = {}
+        self._kinds: dict[str, np.dtype[Any]] = {}
+
+    def add(self, rows: Columns) -> None:
+        """Check more rows."""
+        schema = self._recipe.schema
+        findings = [*_structure(schema, rows), *self._changed(rows)]
+        bad = {finding.column for finding in findings}
+        sound = [column for column in schema if column.name not in bad]
+        length = max((len(rows[column.name]) for column in sound), default=0)
+        if len({len(rows[column.name]) for column in sound}) == 1 and length:
+            findings += _values(sound, rows)
+        for finding in findings:
+            self._merge(finding)
+        self._rows += length
+        for column in schema:
+            array = rows.get(column.name) if isinstance(rows, dict) else None
+            if isinstance(array, np.ndarray) and array.ndim > 0 and array.size > 0:
+                self.profiles.setdefault(column.name, Profile()).add(array)
+
+    def quality(self, minimum_rows: int = 1) -> Quality:
+        """Return every failure so far, columns in the schema's order; too few rows are one."""
+        order = [column.name for column in self._recipe.schema]
+        # Columns as a whole first, then values, each in the schema's order, whichever chunk failed first.
+        findings = sorted(self._found.values(), key=lambda f: (f.count > 0, _position(f.column, order)))
+        if self._rows < minimum_rows:
+            text = "no row" if not self._rows else f"{self._rows} rows"
+            few = Finding("(dataset)", f"has at least {minimum_rows} rows", 0, ((0, text),))
+            findings = [f for f in findings if not f.count] + [few] + [f for f in findings if f.count]
+        return Quality(self._rows, tuple(findings))
+
+    def _changed(self, rows: Columns) -> Iterator[Finding]:
+        for column in self._recipe.schema:
+            array = rows.get(column.name) if isinstance(rows, dict) else None
+            if not isinstance(array, np.ndarray):
+                continue
+            first = self._kinds.setdefault(column.name, array.dtype)
+            if _FAMILIES.get(first.kind, first.kind) != _FAMILIES.get(array.dtype.kind, array.dtype.kind):
+                yield Finding(
+                    column.name,
+                    "has one type in all chunks",
+                    0,
+                    ((self._rows, f"{first}, then {array.dtype}"),),
+                )
+
+    def _merge(self, finding: Finding) -> None:
+        moved = tuple((self._rows + row, value) for row, value in finding.examples)
+        key = (finding.column, finding.check)
+        known = self._found.get(key)
+        if known is None:
+            self._found[key] = replace(finding, examples=moved if finding.count else finding.examples)
+        elif known.count:
+            examples = (known.examples + moved)[:EXAMPLES]
+            self._found[key] = replace(known, count=known.count + finding.count, examples=examples)
+
+
+def _position(name: str, order: Sequence[str]) -> tuple[int, int]:
+    if name in order:
+        return order.index(name), 0
+    # `pixels.3` and `pixels (smallest)` belong to `pixels`.
+    known = [i for i, column in enumerate(order) if name.startswith((f"{column}.", f"{column} ("))]
+    element = name.rpartition(".")[2]
+    return (known[-1] if known else -1, int(element) if element.isdigit() else 0)
 
 
 def _structure(schema: Sequence[Column], rows: Columns) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
@@ -22,6 +23,8 @@ import numpy as np
 import orjson
 
 from chandlery.errors import DeadlineError, ServingError, UserError
+from chandlery.example import readable
+from chandlery.files import write_text
 from chandlery.recipe import Columns, Value
 from chandlery.resources.headers import MODEL_VERSION, REQUEST_ID, ROUTE
 from chandlery.resources.seldon_deployment import PROTOCOLS
@@ -29,6 +32,8 @@ from chandlery.resources.seldon_deployment import PROTOCOLS
 if TYPE_CHECKING:
     import aiohttp
 
+
+LONGEST_BODY = 2000  # characters of a request in a command line; longer ones go into a file
 
 _V2_TYPES = {
     "b": "BOOL",
@@ -313,15 +318,27 @@ class AsyncEndpoint:
             raise self._wire.unreachable(error) from error
 
 
-def curl_line(address: DeploymentAddress, rows: Columns) -> str:
+def curl_line(address: DeploymentAddress, rows: Columns, folder: Path) -> str:
     """Return a `curl` command that asks for the answers of `rows`, ready to be pasted into a shell.
+
+    Args:
+        address: the deployment to ask.
+        rows: one array per input column.
+        folder: where a request too long for a line is written, as `<deployment>.json`, for the command to refer to.
 
     Raises:
         UserError: unknown protocol, or v2 without a model.
     """
     wire = _Wire(address)
-    body = shlex.quote(wire.encode(rows).decode())
-    return f"curl -s {shlex.quote(wire.origin + wire.predict_path)} -H 'content-type: application/json' -d {body}"
+    body = readable(orjson.loads(wire.encode(rows)))
+    if len(body) > LONGEST_BODY:
+        file = folder.resolve() / f"{address.deployment}.json"
+        write_text(file, body)
+        body = f"@{file}"
+    return (
+        f"curl -s {shlex.quote(wire.origin + wire.predict_path)} -H 'content-type: application/json' "
+        f"-d {shlex.quote(body)}"
+    )
 
 
 class _Wire:

@@ -10,9 +10,10 @@ from typing import Any
 
 from chandlery import addresses, platform
 from chandlery.deployments import deployment as seldon
+from chandlery.deployments.evidence import read_evidence
 from chandlery.deployments.release import Release, back, release
 from chandlery.deployments.spec import ServingSpec, Variant, node_name, to_seldon
-from chandlery.errors import DeadlineError, ServingError, UserError
+from chandlery.errors import DeadlineError, NotFoundError, PlatformError, ServingError, UserError
 from chandlery.numbers import whole
 from chandlery.progress import report
 from chandlery.provenance import PREFIX
@@ -162,6 +163,7 @@ def deploy(request: DeployRequest) -> Deployed:
         deployment=spec.name,
         weights=spec.weights,
     )
+    _tell_missing_traffic(spec, endpoint)
     return Deployed(
         endpoint=endpoint,
         strategy=planned.strategy,
@@ -238,6 +240,23 @@ def _plan(store: ResourceStore, request: DeployRequest) -> tuple[Release, Servin
     to_seldon(new)  # every rule is checked before anything is looked at
     before = seldon.current(store, request.name, request.where)
     return release(new, before, request.strategy, request.weight), before, info.version
+
+
+def _tell_missing_traffic(spec: ServingSpec, endpoint: str) -> None:
+    """Say that nothing will be decided between versions which no request has reached, and how to replay some."""
+    if len(spec.variants) < 2:
+        return
+    try:
+        counts = read_evidence(spec.name, spec.namespace, objective_seconds=1.0)
+    except (ServingError, PlatformError, NotFoundError):
+        return  # counters that cannot be read are for the canary to report
+    if not any(count.requests for count in counts.values()):
+        report(
+            "deployment.no_traffic",
+            f"{spec.name}: no request has come yet, and without traffic nothing will be decided between "
+            f"{' and '.join(variant.predictor for variant in spec.variants)}: send requests to {endpoint}, or replay "
+            f"labelled rows with `chandlery run replay_traffic -p model_name={spec.model_name} -p repo=...`",
+        )
 
 
 def _target(now: ServingSpec, to_version: str) -> Variant:

@@ -15,8 +15,9 @@ from chandlery.errors import NotFoundError, PlatformError, UserError
 from chandlery.resources.counters import FEEDBACK, REQUESTS, Sample, parse_text
 from chandlery.resources.counts import Counts
 
-# A request that the caller or the model spoilt: a model that refuses what another one takes is a worse model.
-_FIRST_ERROR = 400
+_FIRST_REFUSAL = 400
+_FIRST_ERROR = 500
+_OVERLOADED = (408, 429)  # the request was good, the server had no time for it
 
 _Key = TypeVar("_Key")
 
@@ -62,6 +63,7 @@ def count(samples: Iterable[Sample], deployment: str, objective_seconds: float) 
     """Add samples up by predictor; see `read_evidence`."""
     requests: dict[str, float] = {}
     errors: dict[str, float] = {}
+    refused: dict[str, float] = {}
     judged: dict[str, float] = {}
     wrong: dict[str, float] = {}
     buckets: dict[str, dict[float, float]] = {}
@@ -71,7 +73,9 @@ def count(samples: Iterable[Sample], deployment: str, objective_seconds: float) 
             continue
         if sample.name == f"{REQUESTS}_count" and _is_prediction(sample.labels):
             _add(requests, predictor, sample.value)
-            _add(errors, predictor, sample.value if _is_error(sample.labels.get("code", "")) else 0.0)
+            code = sample.labels.get("code", "")
+            _add(errors, predictor, sample.value if _is_error(code) else 0.0)
+            _add(refused, predictor, sample.value if _is_refusal(code) else 0.0)
         elif sample.name == f"{REQUESTS}_bucket" and _is_prediction(sample.labels):
             _add(buckets.setdefault(predictor, {}), float(sample.labels["le"]), sample.value)
         elif sample.name == FEEDBACK:
@@ -84,6 +88,7 @@ def count(samples: Iterable[Sample], deployment: str, objective_seconds: float) 
             slow=round(_slow(buckets.get(predictor, {}), objective_seconds)),
             judged=round(judged.get(predictor, 0)),
             wrong=round(wrong.get(predictor, 0)),
+            refused=round(refused.get(predictor, 0)),
         )
         for predictor in sorted(set(requests) | set(judged) | set(buckets))
     }
@@ -104,7 +109,11 @@ def _is_prediction(labels: Mapping[str, str]) -> bool:
 
 
 def _is_error(code: str) -> bool:
-    return code.isdecimal() and int(code) >= _FIRST_ERROR
+    return code.isdecimal() and (int(code) >= _FIRST_ERROR or int(code) in _OVERLOADED)
+
+
+def _is_refusal(code: str) -> bool:
+    return code.isdecimal() and int(code) >= _FIRST_REFUSAL and not _is_error(code)
 
 
 def _add(totals: dict[_Key, float], key: _Key, value: float) -> None:

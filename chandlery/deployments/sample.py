@@ -1,16 +1,15 @@
-"""A request that a deployment answers, made from nothing but the recipe's schema."""
+"""A request that a deployment answers: the example of the model package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from chandlery.recipe import Column, Columns, load_snapshot
+from chandlery.example import read_example
+from chandlery.recipe import Columns, load_snapshot
 
 
 def sample_request(package: Path) -> Columns:
-    """Return one plausible row for the model package in `package`.
+    """Return one row for the model package in `package`.
 
     Raises:
         ModelLoadError: the folder is not a model package.
@@ -19,17 +18,4 @@ def sample_request(package: Path) -> Columns:
     from chandlery.model import read_manifest
 
     recipe = load_snapshot(package / "recipe", read_manifest(package).recipe).recipe
-    return {column.name: sample_value(column) for column in recipe.inputs()}
-
-
-def sample_value(column: Column) -> np.ndarray:
-    """Return one row of a column: its first allowed value, or the middle of its range; shape (1, *column.shape)."""
-    if column.allowed:
-        value: object = column.allowed[0]
-    elif column.dtype == "str":
-        value = ""
-    elif column.minimum is not None and column.maximum is not None:
-        value = (column.minimum + column.maximum) / 2
-    else:
-        value = column.minimum or column.maximum or 0
-    return np.full((1, *column.shape), value).astype(column.dtype)
+    return read_example(package, recipe.inputs())

@@ -55,14 +55,15 @@ def state_of(model: keras.Model) -> str:
 
 
 def tensors(features: Any) -> Any:
-    """Return features in a form that Keras takes: texts as tensors, all else as it is."""
-    if isinstance(features, Mapping):
-        return {name: tensors(array) for name, array in features.items()}
-    if features.dtype.kind != "U":
+    """Return features in a form that Keras takes: texts and named arrays as tensors, one array of numbers as it is."""
+    if isinstance(features, np.ndarray) and features.dtype.kind != "U":
         return features
     import tensorflow as tf
 
-    return tf.constant(features)
+    # All of them: Keras refuses a mix of tensors and arrays.
+    if isinstance(features, Mapping):
+        return {name: tf.convert_to_tensor(array) for name, array in features.items()}
+    return tf.convert_to_tensor(features)
 
 
 def arrays(outputs: Any) -> Any:

@@ -228,6 +228,7 @@ class Replica:
 
     async def _v2_metadata(self, call: ModelRequest) -> dict[str, Any]:
         self._check_model(call.http)
+        example = orjson.loads(self.model.example or b"{}")
         return {
             "name": self.model.name,
             "versions": [self.model.version],
@@ -240,7 +241,8 @@ class Replica:
                     "parameters": {"description": column.description, "nullable": column.nullable}
                     | ({"minimum": column.minimum} if column.minimum is not None else {})
                     | ({"maximum": column.maximum} if column.maximum is not None else {})
-                    | ({"allowed": list(column.allowed)} if column.allowed else {}),
+                    | ({"allowed": list(column.allowed)} if column.allowed else {})
+                    | ({"example": example[column.name][0]} if column.name in example else {}),
                 }
                 for column in self._inputs
             ],

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chandlery.errors import RecipeError
-from chandlery.inference.model import count
+from chandlery.inference.model import count, refusal_of
 from chandlery.inference.refusal import INTERNAL, Refused
 from chandlery.recipe import Columns
 
@@ -233,7 +233,7 @@ class Batcher:
         try:
             answers = self._answer(rows)
         except RecipeError as error:
-            return Refused(400, f"{error.message}; {error.hint}" if error.hint else error.message)
+            return refusal_of(error)
         except Exception as error:
             return Refused(500, f"the model raised {type(error).__name__}: {_one_line(error)}", INTERNAL)
         uneven = [name for name, values in answers.items() if len(values) != count(rows)]

@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 
 from chandlery.errors import ModelLoadError, RecipeError
+from chandlery.example import example_text, read_example
 from chandlery.inference.layout import columns_of_json, columns_of_table, places, table_of_answers
 from chandlery.inference.refusal import INTERNAL, Refused
 from chandlery.inference.settings import Settings, from_environment
 from chandlery.inference.source import fetch, version_of
 from chandlery.model import LoadedModel, Manifest, read_manifest
 from chandlery.progress import report
-from chandlery.recipe import Column, Columns, Recipe
+from chandlery.recipe import Columns, Recipe
+from chandlery.recipe import Refused as RecipeRefused
 
 # numpy type -> name of the type in the Open Inference Protocol
 DATATYPES = {
@@ -57,6 +59,7 @@ class ChandleryModel:
         self.settings = settings or from_environment(environment)
         self.folder: Path = fetch(self.settings.model_uri)
         self.manifest: Manifest = read_manifest(self.folder)
+        self.example: str = example_text(self.folder)  # JSON, {column: [value]}
         self.answer_columns: dict[str, tuple[str, tuple[int, ...]]] = {}
         self._loaded: LoadedModel | None = None
         self._pending: list[dict[str, Any]] = []
@@ -107,7 +110,7 @@ class ChandleryModel:
         self._loaded = loaded
 
     def _warm_up(self, loaded: LoadedModel) -> None:
-        example = _example(loaded.recipe.inputs())
+        example = read_example(self.folder, loaded.recipe.inputs())
         try:
             features = loaded.featurize(example)
         except Exception as error:
@@ -119,6 +122,8 @@ class ChandleryModel:
             return
         try:
             self._learn(loaded.recipe.answer(loaded.forward(features)))
+        except RecipeRefused as refused:
+            report("model.cold", f"not warmed up: answer refuses an example row: {refused.message}")
         except Exception as error:
             raise ModelLoadError(
                 f"{self.folder}: the model does not answer: {type(error).__name__}: {error}",
@@ -156,7 +161,7 @@ class ChandleryModel:
         try:
             rows = self.recipe.rows(request)
         except RecipeError as error:
-            raise Refused(400, f"{error.message}; {error.hint}") from error
+            raise refusal_of(error) from error
         except Exception as error:
             raise Refused(
                 500, f"the recipe's rows() raised {type(error).__name__}: {error}", INTERNAL
@@ -187,6 +192,8 @@ class ChandleryModel:
             answers = self.answers(self.rows(X, names))
         except Refused as refused:
             raise _seldon_error(refused) from refused
+        except RecipeError as error:
+            raise _seldon_error(refusal_of(error)) from error
         if isinstance(X, Mapping):
             return {name: values.tolist() for name, values in answers.items()}
         return table_of_answers(answers)[1]
@@ -259,6 +266,7 @@ class ChandleryModel:
                 "task": self.manifest.task,
                 "digest": self.manifest.digest,
                 "recipe_digest": self.manifest.recipe_digest,
+                **({"example": self.example} if self.example else {}),
             },
         }
 
@@ -270,6 +278,11 @@ class ChandleryModel:
         ]
 
 
+def refusal_of(error: RecipeError) -> Refused:
+    """Return the answer to a request that the recipe does not take."""
+    return Refused(400, f"{error.message}; {error.hint}" if error.hint else error.message)
+
+
 def count(rows: Columns) -> int:
     """Return the number of rows."""
     return len(next(iter(rows.values())))
@@ -277,24 +290,6 @@ def count(rows: Columns) -> int:
 
 def _type_name(dtype: np.dtype[Any]) -> str:
     return "str" if dtype.kind in "UOS" else str(dtype)
-
-
-def _example(columns: tuple[Column, ...]) -> Columns:
-    """Return one row that the schema allows."""
-    rows: Columns = {}
-    for column in columns:
-        if column.allowed:
-            value: Any = column.allowed[0]
-        elif column.dtype == "str":
-            value = ""
-        else:
-            value = min(
-                max(0.0, column.minimum or 0.0), column.maximum if column.maximum is not None else 0.0
-            )
-        rows[column.name] = np.full(
-            (1, *column.shape), value, dtype=None if column.dtype == "str" else column.dtype
-        )
-    return rows
 
 
 def _seldon_error(refused: Refused) -> Exception:

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from chandlery import provenance
 from chandlery.addresses import endpoints
+from chandlery.canary.decision.state import ANNOTATION as CANARY
+from chandlery.canary.decision.state import CanaryState
 from chandlery.errors import ChandleryError, InvalidDocumentError, NotFoundError
 from chandlery.lineage.requests import LoggedRequest, find_request
 from chandlery.platform import open_resources
@@ -68,6 +70,7 @@ class Served:
     shadow: bool
     model_name: str
     version: str
+    canary: str = ""  # of the deployment: which version, at what weight or how it ended
 
 
 class Sources:
@@ -268,6 +271,7 @@ def _predictors(document: Document) -> list[Served]:
     except InvalidDocumentError:
         return []  # a deployment that Chandlery did not write: nothing leads to it
     state = str((document.get("status") or {}).get("state", ""))
+    canary = _canary((document["metadata"].get("annotations") or {}).get(CANARY, ""))
     variants = [(v, False) for v in spec.variants] + ([(spec.shadow, True)] if spec.shadow else [])
     return [
         Served(
@@ -279,9 +283,20 @@ def _predictors(document: Document) -> list[Served]:
             shadow,
             _model(v.uri, spec.model_name),
             v.version,
+            canary,
         )
         for v, shadow in variants
     ]
+
+
+def _canary(text: str) -> str:
+    try:
+        state = CanaryState.from_json(text)
+    except InvalidDocumentError:
+        return ""
+    if state.phase == "finished":
+        return f"{state.challenger} {state.verdict.replace('_', ' ')}: {state.reason}"
+    return f"{state.challenger} at {state.weight} %"
 
 
 def _model(uri: str, otherwise: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -235,8 +236,14 @@ def _version_node(thread: _Thread, sources: Sources, info: Any) -> Node:
         "mlflow run": info.run_id,
         "promoted": info.tags.get("chandlery.promoted_at", ""),
         "rolled back": info.tags.get("chandlery.rolled_back_at", ""),
+        "canary": _canary(info.tags),
     }
     return _node(thread, "model version", info.uri, details, _deployment_nodes(thread, sources, info))
+
+
+def _canary(tags: Mapping[str, str]) -> str:
+    verdict = tags.get("chandlery.canary_verdict", "").replace("_", " ")
+    return f"{verdict}: {tags.get('chandlery.canary_reason', '')}" if verdict else ""
 
 
 def _deployment_nodes(thread: _Thread, sources: Sources, info: Any | None) -> list[Node]:
@@ -267,7 +274,12 @@ def _deployment_nodes(thread: _Thread, sources: Sources, info: Any | None) -> li
 
 def _served(served: Served) -> dict[str, str]:
     traffic = "shadow" if served.shadow else f"{served.traffic} %"
-    return {"predictor": served.predictor, "traffic": traffic, "state": served.state}
+    return {
+        "predictor": served.predictor,
+        "traffic": traffic,
+        "state": served.state,
+        "canary": served.canary,
+    }
 
 
 def _request(request: LoggedRequest) -> Node:

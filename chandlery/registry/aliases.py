@@ -105,12 +105,37 @@ def rollback(model_name: str, to_version: str = "", reason: str = "") -> AliasCh
     return AliasChange(info.version, before, True, reason or text)
 
 
-def _record(client: MlflowClient, info: VersionInfo, what: str, reason: str) -> None:
+def record_canary(model_name: str, version: str, verdict: str, reason: str, person: str = "") -> None:
+    """Keep with a version how its canary ended, as tags `chandlery.canary_...`. Doing it again changes nothing.
+
+    Args:
+        model_name: registered model.
+        version: the challenger's version.
+        verdict: `promoted`, `rolled_back` or `inconclusive`.
+        reason: why.
+        person: who ended it early; "" when the evidence decided.
+
+    Raises:
+        NotFoundError: no such version.
+        RegistryError: MLflow cannot be reached.
+    """
+    info = version_info(model_name, version)
+    if (info.tags.get("chandlery.canary_verdict"), info.tags.get("chandlery.canary_reason")) == (
+        verdict,
+        reason,
+    ):
+        return
+    client = open_client()
+    _record(client, info, "canary", reason, person)
+    call(client.set_model_version_tag, info.name, info.version, "chandlery.canary_verdict", verdict)
+
+
+def _record(client: MlflowClient, info: VersionInfo, what: str, reason: str, person: str = "") -> None:
     """Write user, time, reason and run as tags `chandlery.<what>_...` of the version."""
     here = provenance.current()
     labels: Mapping[str, str] = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "by": here.task or _user(),
+        "by": person or here.task or _user(),
         "run": here.run_id,
         "reason": reason,
     }

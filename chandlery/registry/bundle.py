@@ -7,6 +7,7 @@ generation.json        generation code: git commit, entry point, image, hyperpar
 experiment/            experiment artifacts: metrics, curves, trial table, reports
 tags.json              owner, task and all other tags
 model_card.md          the model card
+MLmodel                how MLflow's own loaders find the model in the package
 files.json             size and SHA-256 of each of the above, written last
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 
 from chandlery.registry.card import model_card
 from chandlery.registry.download import INDEX, PACKAGE
+from chandlery.registry.mlmodel import MLMODEL, mlmodel
 from chandlery.registry.submission import Submission
 from chandlery.registry.tracking import dataset_source
 from chandlery.registry.versions import command
@@ -45,6 +47,7 @@ def write_bundle(given: Submission, folder: Path) -> None:
     _write_json(folder / "experiment" / "metrics.json", given.metrics)
     _write_json(folder / "tags.json", given.tags())
     (folder / CARD).write_text(model_card(given), encoding="utf-8")
+    (folder / MLMODEL).write_text(mlmodel(given.package, given.manifest, PACKAGE), encoding="utf-8")
     _write_json(folder / INDEX, _index(folder))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
+from chandlery.example import example_text
 from chandlery.registry.submission import Submission
 from chandlery.registry.versions import command
 
@@ -35,6 +36,7 @@ def model_card(given: Submission) -> str:
             ),
         ),
         _section("Inputs", _table(("column", "type", "shape of a row", "what it is"), _inputs(given))),
+        *_example(given),
         _section("Answer", _answer(given)),
         _section("Data", _data(given)),
         _section("Figures", _figures(given)),
@@ -56,6 +58,13 @@ def _inputs(given: Submission) -> list[Sequence[object]]:
         (f"`{c['name']}`", c["dtype"], c["shape"] or "scalar", c.get("description", ""))
         for c in given.manifest.inputs
     ]
+
+
+def _example(given: Submission) -> list[str]:
+    text = example_text(given.package)
+    if not text:
+        return []
+    return [_section("Example", f"A row of the validation data:\n\n```json\n{text}\n```")]
 
 
 def _answer(given: Submission) -> str:

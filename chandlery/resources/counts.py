@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-Metric = Literal["wrong", "errors", "slow"]
-METRICS: tuple[Metric, ...] = ("wrong", "errors", "slow")
+Metric = Literal["wrong", "errors", "slow", "refused"]
+METRICS: tuple[Metric, ...] = ("wrong", "errors", "slow", "refused")
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,11 @@ class Counts:
 
     Attributes:
         requests: predictions asked for, failed ones included.
-        errors: of these, answered with HTTP status 400 or above (also by the gateway in its place).
+        errors: of these, answered with HTTP status 500 or above (also by the gateway in its place), 408 or 429.
         slow: of these, answered later than the latency objective.
         judged: answers whose truth became known.
         wrong: of these, bad ones.
+        refused: requests answered with another status from 400: what the caller asked cannot be answered.
     """
 
     requests: int = 0
@@ -26,6 +27,7 @@ class Counts:
     slow: int = 0
     judged: int = 0
     wrong: int = 0
+    refused: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         """Return the sum, field by field."""
@@ -42,7 +44,7 @@ class Counts:
 
     def requests_only(self) -> Counts:
         """Return the part that is known when a request ends."""
-        return Counts(requests=self.requests, errors=self.errors, slow=self.slow)
+        return Counts(requests=self.requests, errors=self.errors, slow=self.slow, refused=self.refused)
 
     def labels_only(self) -> Counts:
         """Return the part that is known when feedback arrives."""
@@ -55,7 +57,10 @@ class Counts:
 
     def trials(self, metric: Metric) -> int:
         """Return how many chances there were for such an event."""
-        return self.judged if metric == "wrong" else self.requests
+        if metric == "wrong":
+            return self.judged
+        # A refused request was no chance of an error: callers' mistakes must not make a server look reliable.
+        return self.requests - min(self.refused, self.requests) if metric == "errors" else self.requests
 
     def rate(self, metric: Metric) -> float:
         """Return bad events per trial; 0 without trials."""

@@ -64,7 +64,7 @@ class Chunks:
         source = guarded(self.recipe, "load", self.folder)
         kinds: dict[str, np.dtype[Any]] = {}
         total = 0
-        for index, chunk in enumerate(_guarded(source, what)):
+        for index, chunk in enumerate(yielded(source, what)):
             if not isinstance(chunk, Mapping):
                 raise RecipeError(
                     f"{what} yielded {type(chunk).__name__} as chunk {index}",
@@ -84,7 +84,7 @@ class Chunks:
             raise TrainingError(f"the dataset in {self.folder} has no rows", "commit data first")
 
 
-def _guarded(source: Iterator[Any], what: str) -> Iterator[Any]:
+def yielded(source: Iterator[Any], what: str) -> Iterator[Any]:
     """Yield what a generator of the recipe yields; whatever it raises becomes a RecipeError."""
     try:
         yield from source

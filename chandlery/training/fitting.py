@@ -11,7 +11,7 @@ import numpy as np
 
 from chandlery.arrays import concatenate, count, pick
 from chandlery.errors import RecipeError, TrainingError
-from chandlery.frameworks import is_trainable
+from chandlery.frameworks import advice, is_trainable
 from chandlery.frameworks.keras import arrays, is_keras, tensors
 from chandlery.recipe import Columns, LoadedRecipe, Recipe, State, Value, built, guarded
 from chandlery.training import checkpoint
@@ -40,7 +40,8 @@ class Fit:
         resumed: epochs that a checkpoint saved from being trained again.
         rows: number of rows trained on.
         state: what the recipe's `fit` learned.
-        example: features of one row, for types and shapes.
+        features: features of one row, for types and shapes.
+        example: one row of the validation split, without the target.
     """
 
     model: Any
@@ -52,7 +53,8 @@ class Fit:
     resumed: int
     rows: int
     state: State
-    example: Any
+    features: Any
+    example: Columns
 
 
 def fit(
@@ -129,7 +131,17 @@ def _fit_keras(
     metrics = {name: v for name, v in history[kept].items() if name not in ("epoch", "training_loss")}
     objective = metrics[recipe.objective]
     return Fit(
-        model, values, metrics, objective, history, kept + 1, done, data.rows(), data.state, data.example()
+        model,
+        values,
+        metrics,
+        objective,
+        history,
+        kept + 1,
+        done,
+        data.rows(),
+        data.state,
+        data.first_features(),
+        data.example(),
     )
 
 
@@ -166,7 +178,17 @@ def _fit_other(
         on_epoch(figures)
     objective = metrics[recipe.objective]
     return Fit(
-        model, values, metrics, objective, history, len(history), 0, data.rows(), data.state, data.example()
+        model,
+        values,
+        metrics,
+        objective,
+        history,
+        len(history),
+        0,
+        data.rows(),
+        data.state,
+        data.first_features(),
+        data.example(),
     )
 
 
@@ -237,8 +259,9 @@ def _build(recipe: Recipe, values: Mapping[str, Value], data: Data) -> Any:
     if getattr(model, "optimizer", None) is None:
         raise TrainingError(
             f"{type(recipe).__name__}.build did not return a compiled Keras model",
-            "call model.compile(optimizer, loss=...) before returning it, or return a "
-            "chandlery.frameworks.TrainableModel",
+            "call model.compile(optimizer, loss=...) before returning it"
+            if is_keras(model)
+            else advice(model),
         )
     if not model.built:
         model(tensors(pick(features, slice(0, 1))), training=False)

@@ -20,8 +20,20 @@ import numpy as np
 
 from chandlery.arrays import concatenate, count, pick
 from chandlery.errors import ChandleryError
+from chandlery.example import example_row
 from chandlery.frameworks.keras import tensors
-from chandlery.recipe import FIT_ROWS, Columns, Recipe, State, learn, learns, part_of, row_shares, take
+from chandlery.recipe import (
+    FIT_ROWS,
+    Columns,
+    Recipe,
+    State,
+    hashed_columns,
+    learn,
+    learns,
+    part_of,
+    row_shares,
+    take,
+)
 from chandlery.training.dataset import Chunks, check_part, featurize, label_arrays, size, split
 
 READ_AHEAD = 4  # batches that tf.data keeps ready
@@ -69,7 +81,11 @@ class Data(AbstractContextManager["Data"]):
         Whole batches only: another shape would be traced again. The order changes, so each row has its turn.
         """
 
-    def example(self) -> Any:
+    @abstractmethod
+    def example(self) -> Columns:
+        """Return one raw row of the validation part, without the targets."""
+
+    def first_features(self) -> Any:
         """Return the features of one training row."""
         return pick(self.sample(), slice(0, 1))
 
@@ -124,6 +140,10 @@ class MemoryData(Data):
             self._validation = _part(self._recipe, self._validation_rows, self.state)
         yield self._validation
 
+    def example(self) -> Columns:
+        """Return a row of the validation part."""
+        return example_row(self._recipe.inputs(), self._validation_rows)
+
     def batches(self, batch: int, random: np.random.Generator) -> Iterator[tuple[Any, Any]]:
         """Yield the training part in a random order."""
         features, labels = self.training()
@@ -172,6 +192,14 @@ class StreamedData(Data):
                 pass
         for path in self._files or []:
             yield _read(path)
+
+    def example(self) -> Columns:
+        """Return a row of the validation part, from the first chunk that has any."""
+        for chunk in self._chunks:
+            chosen = part_of(self._recipe, chunk) == "validation"
+            if chosen.any():
+                return example_row(self._recipe.inputs(), take(chunk, chosen))
+        return {}
 
     def batches(self, batch: int, random: np.random.Generator) -> Iterator[tuple[Any, Any]]:
         """Yield the training part from a shuffle buffer, read ahead by tf.data."""
@@ -279,7 +307,7 @@ def _sample(recipe: Recipe, chunks: Chunks) -> Columns:
     shares = np.empty(0)
     total = 0
     for chunk in chunks:
-        found = row_shares({column.name: chunk[column.name] for column in recipe.inputs()})
+        found = row_shares(hashed_columns(recipe, chunk))
         total += size(chunk)
         chosen = found < 0.70
         if not chosen.any():

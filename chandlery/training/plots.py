@@ -20,14 +20,19 @@ MOST_POINTS = 3000  # of a scatter plot: a page stays below a megabyte
 
 
 def learning_curves(recipe: Recipe, history: Sequence[Mapping[str, float]], kept: int) -> Figure:
-    """Return loss and objective over epochs; `kept` is the epoch (from 1) whose weights were kept."""
+    """Return loss and objective over epochs; `kept` is the epoch (from 1) whose weights were kept.
+
+    A model that trains itself may tell some figures only, or those of the last round alone: what is missing is left out.
+    """
     figure, (left, right) = axes(columns=2)
     epochs = [figures["epoch"] for figures in history]
-    left.plot(epochs, [f["training_loss"] for f in history], color=TRAINING, label="training")
-    left.plot(epochs, [f["loss"] for f in history], color=VALIDATION, label="validation")
+    for name, colour, label in (("training_loss", TRAINING, "training"), ("loss", VALIDATION, "validation")):
+        if any(name in figures for figures in history):
+            left.plot(epochs, [f.get(name, float("nan")) for f in history], color=colour, label=label)
     left.set(title="loss", xlabel="epoch")
-    left.legend(frameon=False)
-    values = [figures[recipe.objective] for figures in history]
+    if left.lines:
+        left.legend(frameon=False)
+    values = [figures.get(recipe.objective, float("nan")) for figures in history]
     right.plot(epochs, values, color=VALIDATION)
     right.plot([kept], [values[kept - 1]], "o", color=VALIDATION)
     right.annotate(

@@ -24,6 +24,8 @@ def train_and_deploy(
     margin: float = 0.01,
     canary_weights: list = [5, 25, 50, 100],  # noqa: B006
     canary_margin: float = 2.0,
+    primary: str = "wrong",
+    guardrails: list = ["wrong", "errors", "slow", "refused"],  # noqa: B006
     canary_deadline_seconds: int = 3600,
     latency_objective_seconds: float = 0.5,
     traffic_repo: str = "",
@@ -47,6 +49,8 @@ def train_and_deploy(
         margin: how much worse than the champion the new model may be offline, in units of the objective.
         canary_weights: percentages of traffic that the new model gets, in order.
         canary_margin: rate ratio of bad events that a release must be shown to stay below.
+        primary: metric on which the canary must show it: wrong, errors or slow; without feedback errors.
+        guardrails: metrics that can roll the new model back: wrong, errors, slow, refused; the primary among them.
         canary_deadline_seconds: after this the canary is inconclusive and the champion stays.
         latency_objective_seconds: slower answers count as bad.
         traffic_repo: repo of recorded requests to replay during the canary; empty: live traffic alone.
@@ -128,6 +132,8 @@ def train_and_deploy(
                 deployment=deployment,
                 weights=canary_weights,
                 margin=canary_margin,
+                primary=primary,
+                guardrails=guardrails,
                 deadline_seconds=canary_deadline_seconds,
                 latency_objective_seconds=latency_objective_seconds,
                 traffic_repo=traffic_repo,

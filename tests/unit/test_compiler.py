@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chandlery import catalog, compiler
+from chandlery.canary.parameters import CanaryParameters
 from chandlery.errors import NotFoundError
 from tests.loading import ROOT, load_source
 
@@ -110,3 +111,23 @@ def test_a_new_component_that_cannot_be_is_refused(
 ) -> None:
     assert maker().main(family, name) == 2
     assert says in capsys.readouterr().err
+
+
+def test_the_pipeline_hands_the_question_of_the_canary_on() -> None:
+    """A team without feedback sets `primary=errors` on the pipeline; the defaults are those of the canary itself."""
+    spec = catalog.load_package(catalog.find("train_and_deploy").package)
+    given = {item.name: item.default for item in catalog.inputs(spec)}
+    own = catalog.inputs(catalog.load_package(catalog.find("run_canary").package))
+    default = {item.name: item.default for item in own}
+    (task,) = [
+        part["dag"]["tasks"]["run-canary"]
+        for part in spec["components"].values()
+        if "run-canary" in part.get("dag", {}).get("tasks", {})
+    ]
+    for name in ("primary", "guardrails"):
+        assert given[name] == default[name] == _plain(getattr(CanaryParameters("m", "1"), name))
+        assert task["inputs"]["parameters"][name] == {"componentInputParameter": f"pipelinechannel--{name}"}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

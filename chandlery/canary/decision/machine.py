@@ -22,7 +22,12 @@ from chandlery.resources.counts import Counts, Metric
 Action = Literal["wait", "shift", "finish"]
 Health = Literal["ready", "unready", "failed"]
 
-WORDS: dict[Metric, str] = {"wrong": "wrong answers", "errors": "errors", "slow": "slow answers"}
+WORDS: dict[Metric, str] = {
+    "wrong": "wrong answers",
+    "errors": "errors",
+    "slow": "slow answers",
+    "refused": "refused requests",
+}
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,8 @@ def comparison(state: CanaryState, metric: Metric) -> str:
     champion, challenger = state.totals()
 
     def text(name: str, tally: Counts) -> str:
-        return f"{name} {100 * tally.rate(metric):.2g} % ({tally.bad(metric)} of {tally.trials(metric)})"
+        rate = 100 * tally.rate(metric)
+        return f"{name} {rate:{'.2g' if rate < 99.5 else '.0f'}} % ({tally.bad(metric)} of {tally.trials(metric)})"
 
     return f"{text(state.challenger, challenger)} against {text(state.champion, champion)}"
 

@@ -11,7 +11,7 @@ from chandlery.errors import UserError
 from chandlery.resources.counts import METRICS, Metric
 
 # A rate of bad events that is acceptable, whatever the champion's is.
-TOLERABLE: dict[Metric, float] = {"wrong": 0.001, "errors": 0.001, "slow": 0.01}
+TOLERABLE: dict[Metric, float] = {"wrong": 0.001, "errors": 0.001, "slow": 0.01, "refused": 0.001}
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Guardrail:
     """One kind of bad event that the challenger must not have more of than the champion.
 
     Attributes:
-        metric: `wrong` answers, `errors` (HTTP status 400 and above) or `slow` answers.
+        metric: `wrong` answers, `errors` (HTTP status 500 and above), `slow` answers or `refused` requests (the
+            other statuses from 400).
         tolerable: rate (bad events per trial) below which the challenger's bad events never cause a rollback, and
             which, once the challenger's rate is proven to be below it, is enough for a promotion; 0 for none.
     """
@@ -87,6 +88,11 @@ class ReleasePolicy:
         if unknown:
             raise UserError(
                 f"canary metric {unknown[0]!r} is unknown", f"valid metrics: {', '.join(METRICS)}"
+            )
+        if self.primary == "refused":
+            raise UserError(
+                "canary primary 'refused': callers who send nonsense would decide the release",
+                "valid primaries: wrong, errors, slow",
             )
         if len(set(metrics)) != len(metrics) or self.primary not in metrics:
             raise UserError(

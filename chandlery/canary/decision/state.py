@@ -82,6 +82,7 @@ class CanaryState:
         unready_since: elapsed seconds at which the challenger was first seen not ready; negative when it is ready.
         verdict: what was decided.
         reason: why, one sentence with numbers.
+        ended_by: who ended it early; empty: the evidence or the deadline did.
         looks: evidence over time, thinned.
         holder: process that watches it now.
         heartbeat: when the holder last wrote, seconds since 1970.
@@ -100,6 +101,7 @@ class CanaryState:
     unready_since: float = -1.0
     verdict: Verdict = ""
     reason: str = ""
+    ended_by: str = ""
     looks: tuple[EvidencePoint, ...] = field(default=())
     holder: str = ""
     heartbeat: float = 0.0

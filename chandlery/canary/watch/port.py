@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from chandlery.canary.decision import early_end
 from chandlery.canary.decision.machine import Health
 from chandlery.canary.decision.state import ANNOTATION
 from chandlery.resources.counts import Counts
@@ -47,6 +48,14 @@ class Side(Protocol):
 
     def store(self, text: str) -> None:
         """Write the state."""
+        ...
+
+    def request(self) -> str:
+        """Return a person's request to end the canary early; empty when there is none."""
+        ...
+
+    def withdraw(self) -> None:
+        """Remove that request."""
         ...
 
 
@@ -115,6 +124,19 @@ class DeploymentSide:
         from chandlery.deployments import deployment
 
         deployment.write_annotation(self.resources, self.name, self.namespace, ANNOTATION, text)
+
+    def request(self) -> str:
+        """See `Side.request`."""
+        from chandlery.deployments import deployment
+
+        return deployment.read_annotation(self.resources, self.name, self.namespace, early_end.ANNOTATION)
+
+    def withdraw(self) -> None:
+        """See `Side.withdraw`."""
+        from chandlery.deployments import deployment
+
+        if self.request():
+            deployment.write_annotation(self.resources, self.name, self.namespace, early_end.ANNOTATION, "")
 
 
 def health_of(document: Document, name: str, predictor: str) -> tuple[Health, str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from chandlery import progress
 from chandlery.canary.decision import machine as machine
 from chandlery.canary.decision.assessment import Assessment
+from chandlery.canary.decision.early_end import EarlyEnd, ended_early
 from chandlery.canary.decision.machine import NextAction, e_value
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.decision.state import CanaryState
@@ -31,7 +32,10 @@ from chandlery.errors import (
 from chandlery.processes import holder_text
 from chandlery.resources.counts import Counts
 
-REPORT_SECONDS = 10.0  # the longest silence
+REPORT_SECONDS = 10.0  # the longest silence while there is news
+SILENCE_SECONDS = 600.0  # the longest silence without news: each one is twice as long as the one before
+MISSING_TRAFFIC_SECONDS = 30.0  # without any request for so long, the canary tells how to get some
+MISSING_FEEDBACK_REQUESTS = 300  # without feedback on any of so many, likewise
 BASELINE_SECONDS = 60.0  # counters that cannot be read for so long after a shift end the step
 
 
@@ -64,6 +68,8 @@ class Canary:
         *,
         run: str = "",
         stop: threading.Event | None = None,
+        get_traffic: str = "",
+        get_feedback: str = "",
         clock: Callable[[], float] = time.monotonic,
         report: Callable[..., None] = progress.report,
     ) -> None:
@@ -74,6 +80,8 @@ class Canary:
             policy: what the challenger is judged by; a canary that is continued keeps the one it began with.
             run: id of the run; a canary of the same run is continued, never begun twice.
             stop: set from outside to stop watching, leaving the canary as it is.
+            get_traffic: what a person can do when no requests come, a clause; empty: they come by themselves.
+            get_feedback: what a person can do when no feedback comes, likewise.
             clock: seconds, monotonic.
             report: where progress goes, called as `report(event, message, **fields)`.
         """
@@ -86,7 +94,11 @@ class Canary:
         self._name = holder_text()
         self._looked = False
         self._stored_at = -math.inf
+        self._get_traffic = get_traffic
+        self._get_feedback = get_feedback
+        self._told: tuple[object, ...] = ()
         self._told_at = -math.inf
+        self._silence = REPORT_SECONDS
 
     def watch(self, challenger: str) -> Watched:
         """Walk the challenger through the weights until there is a verdict, and carry that out.
@@ -111,6 +123,10 @@ class Canary:
         state = self._store(state)
         base, began = state.elapsed, self._clock()
         while state.phase in ("shifting", "observing"):
+            request = self._request(state)
+            if request:
+                state = self._store(ended_early(state, request))
+                break
             if state.phase == "shifting":
                 state = self._shift(state)
                 continue
@@ -140,7 +156,18 @@ class Canary:
             return self._check_resumed(stored, weights)
         if list(weights) == [challenger]:
             return None
-        return machine.begin(self._run, _champion(weights, challenger), challenger, self._policy)
+        champion = _champion(weights, challenger)
+        self._side.withdraw()  # a request that was made for an earlier canary
+        return machine.begin(self._run, champion, challenger, self._policy)
+
+    def _request(self, state: CanaryState) -> EarlyEnd | None:
+        """Return what a person asks of this canary; a promotion waits as long as nothing would answer after it."""
+        request = EarlyEnd.from_json(self._side.request())
+        if request is None or not request.means(state):
+            return None
+        if request.decision == "promote" and self._side.health(state.challenger)[0] != "ready":
+            return None
+        return request
 
     def _continues(self, stored: CanaryState, challenger: str) -> bool:
         # A finished one speaks again only to the run that it belongs to; without a run id nobody knows which that is.
@@ -197,7 +224,10 @@ class Canary:
                     "is the gateway running? run the same again to go on",
                 )
             self._pause(state)
-        return self._store(machine.opened(state, self._counters(state)))
+        counters = self._counters(state)
+        if not sum(tally.requests for tally in counters):
+            self._tell_missing_traffic(f"no request has reached {state.champion} or {state.challenger} yet")
+        return self._store(machine.opened(state, counters))
 
     def _observe(self, state: CanaryState, elapsed: float) -> CanaryState:
         weights = self._side.weights() or {}
@@ -208,6 +238,8 @@ class Canary:
         health, detail = self._side.health(state.challenger)
         state, decision, evidence = machine.observe(state, counters, elapsed, health, detail)
         self._report_evidence(state, decision, evidence)
+        if decision.action == "wait":
+            self._tell_what_is_missing(state)
         # The first look of each life is kept, so that lives too short for a renewal get on nevertheless.
         due = self._clock() - self._stored_at >= lease.RENEW_SECONDS
         if due or decision.action != "wait" or not self._looked:
@@ -279,21 +311,56 @@ class Canary:
         self._stored_at = self._clock()
         return state
 
+    def _tell_what_is_missing(self, state: CanaryState) -> None:
+        champion, challenger = state.totals()
+        requests = champion.requests + challenger.requests
+        if not requests and state.elapsed >= MISSING_TRAFFIC_SECONDS:
+            self._tell_missing_traffic(f"no request for {state.elapsed:.0f} s")
+        unjudged = not champion.judged + challenger.judged and requests >= MISSING_FEEDBACK_REQUESTS
+        if self._get_feedback and state.policy.primary == "wrong" and unjudged:
+            self._report(
+                "canary.no_feedback",
+                f"canary: no feedback on {requests} requests, and without it nothing is known of wrong answers and nothing "
+                f"will be decided: {self._get_feedback}",
+                requests=requests,
+            )
+            self._get_feedback = ""  # said once
+
+    def _tell_missing_traffic(self, what: str) -> None:
+        if self._get_traffic:
+            self._report(
+                "canary.no_traffic",
+                f"canary: {what}, and without traffic nothing will be decided: {self._get_traffic}",
+            )
+            self._get_traffic = ""  # said once
+
+    def _is_silent(self, state: CanaryState, decision: NextAction, news: tuple[object, ...]) -> bool:
+        """Return whether this look is folded into the last line: nothing has changed, or it is too soon."""
+        silent = self._clock() - self._told_at
+        if decision.action != "wait" or news != self._told:
+            # Each look at first, then ever fewer lines, down to one in ten seconds.
+            quiet = min(REPORT_SECONDS, max(state.policy.look_seconds, state.elapsed / 60)) * 0.9
+            return decision.action == "wait" and silent < quiet
+        return silent < self._silence
+
     def _report_evidence(self, state: CanaryState, decision: NextAction, evidence: Assessment) -> None:
-        # Each look at first, then ever fewer lines, down to one in ten seconds.
-        quiet = min(REPORT_SECONDS, max(state.policy.look_seconds, state.elapsed / 60)) * 0.9
-        if decision.action == "wait" and self._clock() - self._told_at < quiet:
+        worst = evidence.worst
+        promote, roll_back = e_value(evidence.log_promote), e_value(worst.log_rollback)
+        news = (state.weight, decision.why, promote, roll_back, worst.metric)
+        if self._is_silent(state, decision, news):
             return
-        self._told_at = self._clock()
+        unchanged = decision.action == "wait" and news == self._told
+        again = f" (unchanged for {self._clock() - self._told_at:.0f} s)" if unchanged else ""
+        self._silence = min(2 * self._silence, SILENCE_SECONDS) if unchanged else REPORT_SECONDS
+        self._told, self._told_at = news, self._clock()
         champion, challenger = state.totals()
         rails = {rail.metric: math.exp(min(rail.log_rollback, 700.0)) for rail in evidence.rails}
-        worst = evidence.worst
         self._report(
             "canary.evidence",
             f"canary {state.elapsed:4.0f} s: {state.challenger} at {state.weight} %, "
-            f"{champion.requests + challenger.requests} requests, promote e={e_value(evidence.log_promote)} of "
-            f"{1 / state.policy.beta:.3g}, roll back e={e_value(worst.log_rollback)} of "
-            f"{math.exp(state.policy.rollback_threshold):.3g} ({worst.metric}); {decision.why}",
+            f"{champion.requests + challenger.requests} requests, promote e={promote} of "
+            f"{1 / state.policy.beta:.3g}, roll back e={roll_back} of "
+            f"{math.exp(state.policy.rollback_threshold):.3g} ({worst.metric}); {decision.why}{again}",
             weight=state.weight,
             elapsed=round(state.elapsed, 2),
             e_promote=math.exp(min(evidence.log_promote, 700.0)),
@@ -305,6 +372,7 @@ class Canary:
             judged={state.champion: champion.judged, state.challenger: challenger.judged},
             errors={state.champion: champion.errors, state.challenger: challenger.errors},
             slow={state.champion: champion.slow, state.challenger: challenger.slow},
+            refused={state.champion: champion.refused, state.challenger: challenger.refused},
             action=decision.action,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ def validate_dataset(dataset: Any, recipe: str, minimum_rows: int, report: Any) 
         number of rows.
 
     Raises:
-        RecipeError: the recipe cannot be loaded, or its `load` raised.
+        RecipeError: the recipe cannot be loaded, its `load` raised, or it breaks its contract on the first rows.
         ValidationFailedError: the dataset does not fit; the report lists every failure.
     """
-    from chandlery.data.quality import check
+    from chandlery.data.quality import Validation
     from chandlery.data.quality_report import failed_report, quality_report
-    from chandlery.recipe import guarded, load_recipe
+    from chandlery.recipe import check_rows, guarded, load_recipe
+    from chandlery.training.contract import require
 
     if minimum_rows < 1:
         raise UserError(f"minimum_rows is {minimum_rows}", "give 1 or more")
@@ -42,21 +44,38 @@ def validate_dataset(dataset: Any, recipe: str, minimum_rows: int, report: Any) 
     )
     report.metadata.update(record.metadata())
     title = f"{loaded.class_name} on {record.data_repo or dataset.path}@{record.data_commit or '?'}"
+    validation = Validation(loaded.recipe)
+    few: Any = None
     try:
         rows = guarded(loaded.recipe, "load", Path(dataset.path))
+        for chunk in _chunks(loaded.recipe, rows):
+            validation.add(chunk)
+            few = chunk if few is None else few
     except RecipeError as error:
         failed_report(title, error.message, record).write(report.path)
         raise
-    quality = check(loaded.recipe, rows, minimum_rows)
-    quality_report(title, loaded.recipe, rows, quality, record).write(report.path)
+    quality = validation.quality(minimum_rows)
+    quality_report(title, loaded.recipe, validation.profiles, quality, record).write(report.path)
     if not quality.ok:
         more = f" (and {len(quality.findings) - 1} more failed checks)" if len(quality.findings) > 1 else ""
         raise ValidationFailedError(
             f"{title}: {quality.findings[0]}{more}", f"every failure with its rows is in {report.path}"
         )
+    # What the schema cannot say: do the recipe's methods work on such rows?
+    require(loaded.recipe, check_rows(loaded.recipe.schema, few), with_model=False)
     report_progress(
         "data.valid",
         f"{quality.rows} rows fit the schema ({time.monotonic() - started:.1f} s)",
         rows=quality.rows,
     )
     return quality.rows
+
+
+def _chunks(recipe: Any, loaded: Any) -> Iterator[Any]:
+    """Yield what `load` returned, or what it yields; whatever it raises becomes a RecipeError."""
+    from chandlery.training.dataset import yielded
+
+    if isinstance(loaded, Iterator):
+        yield from yielded(loaded, f"{type(recipe).__name__}.load")
+    else:
+        yield loaded

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from chandlery import provenance
-from chandlery.errors import UserError
+from chandlery.errors import RecipeError, UserError
 from chandlery.files import write_text
 from chandlery.provenance import Provenance
 from chandlery.recipe import Value, load_recipe
 from chandlery.search.document import SearchParameters, SearchRequest, build_experiment
 from chandlery.search.experiment import SearchResult
 from chandlery.steps.artifacts import Artifact
+
+CHECK_SECONDS = 600
 
 __all__ = ["SearchParameters", "tune_hyperparameters"]
 
@@ -35,6 +40,7 @@ def tune_hyperparameters(
 
     Raises:
         UserError: the dataset does not name its commit, the goal is not a number, or every parameter is fixed.
+        RecipeError: the recipe breaks its contract on the first rows.
         InvalidDocumentError: the search space or the counts make no valid Experiment.
         SearchError: the search failed.
         DeadlineError: it did not end in time.
@@ -46,6 +52,7 @@ def tune_hyperparameters(
             f"every parameter of the search space of {request.recipe} is fixed: {', '.join(sorted(request.fixed))}",
             "leave out the search, or fix fewer parameters",
         )
+    _check(request.recipe, Path(dataset.path))
     result = _search(request, source, parameters.deadline_seconds)
     _publish(result, trials, report, document)
     return {**request.fixed, **result.parameters}, result.objective, result.experiment
@@ -97,6 +104,27 @@ def _search(request: SearchRequest, source: Provenance, deadline_seconds: int) -
         return run_search(store, experiment, deadline_seconds=deadline_seconds)
     finally:
         store.close()
+
+
+def _check(recipe: str, folder: Path) -> None:
+    """Run every method of the recipe once on a few rows, so that no trial has to find what breaks."""
+    if not folder.is_dir() or importlib.util.find_spec("tensorflow") is None:
+        return  # the trials run elsewhere, with their own files and libraries
+    # In a process of its own: the step would hold TensorFlow's memory as long as the search takes.
+    command = [
+        sys.executable,
+        "-m",
+        "chandlery.training.contract",
+        "--recipe",
+        recipe,
+        "--dataset",
+        str(folder),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()][-2:]
+        message, hint = lines if len(lines) == 2 else (lines or ["the check failed"], "run `chandlery check`")
+        raise RecipeError(str(message), str(hint))
 
 
 def _publish(result: SearchResult, trials: Artifact, report: Artifact, document: Artifact) -> None:

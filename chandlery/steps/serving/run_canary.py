@@ -8,6 +8,7 @@ from typing import NamedTuple
 from chandlery.canary.parameters import CanaryParameters
 from chandlery.runs import RunFacts, note
 from chandlery.steps.artifacts import Artifact, publish, yes
+from chandlery.steps.serving.canary_record import record_canary
 
 __all__ = ["CanaryParameters", "run_canary"]
 
@@ -37,6 +38,14 @@ def run_canary(parameters: CanaryParameters, report: Artifact, evidence: Artifac
         partial(load_traffic, parameters.traffic_repo, parameters.traffic_ref, parameters.model_name),
     )
     publish(report, evidence, released.page, released.metrics, released.provenance)
+    if released.verdict != "nothing_to_do":
+        record_canary(
+            parameters.model_name,
+            released.provenance.model_version,
+            released.verdict,
+            released.reason,
+            released.ended_by,
+        )
     facts = RunFacts(
         verdict=released.verdict,
         verdict_reason=released.reason,

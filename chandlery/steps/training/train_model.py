@@ -15,6 +15,7 @@ from chandlery.registry import tracking
 from chandlery.report import Report
 from chandlery.steps.artifacts import Artifact, data_name, record_of
 from chandlery.training import checkpoint
+from chandlery.training.contract import require
 from chandlery.training.dataset import open_rows
 from chandlery.training.fitting import Fit, fit
 from chandlery.training.parameters import complete
@@ -57,7 +58,7 @@ def train_model(
         the objective on the validation split, and the id of the MLflow run ("" without a tracking server).
 
     Raises:
-        RecipeError: the recipe cannot be loaded, or one of its methods raised.
+        RecipeError: the recipe cannot be loaded, breaks its contract on the first rows, or one of its methods raised.
         TrainingError: no rows, too few rows, or training diverged.
         UserError: a parameter is unknown or does not fit.
     """
@@ -67,13 +68,17 @@ def train_model(
         recipe=loaded.reference, recipe_digest=loaded.digest, experiment=experiment
     )
     rows = open_rows(loaded.recipe, Path(dataset.path))
+    require(loaded.recipe, rows)
     key = checkpoint.training_key(loaded.reference, data_name(dataset), values, seed, deterministic)
     folder = checkpoint.checkpoint_folder(key)
     epochs = int(values["epochs"])
 
     def show(figures: dict[str, float]) -> None:
         name, epoch = loaded.recipe.objective, int(figures["epoch"])
-        message = f"epoch {epoch}/{epochs}: {name} {figures[name]:.4f}, loss {figures['loss']:.4f}"
+        told = ", ".join(
+            f"{key} {figures[key]:.4f}" for key in dict.fromkeys((name, "loss")) if key in figures
+        )
+        message = f"epoch {epoch}/{epochs}: {told}"
         progress.report("epoch", message, **{**figures, "epoch": epoch, "epochs": epochs})
 
     with tracking.run(f"train {loaded.class_name}", key=key, record=record) as run:
@@ -90,7 +95,8 @@ def train_model(
             result.metrics,
             record,
             state=result.state,
-            features=result.example,
+            features=result.features,
+            example=result.example,
         )
         model.metadata.update({**manifest.provenance, **result.metrics})
         curves.metadata.update(manifest.provenance)

@@ -20,7 +20,7 @@ def run_canary(
     beta: float = 0.05,
     margin: float = 2.0,
     primary: str = "wrong",
-    guardrails: list = ["wrong", "errors", "slow"],  # noqa: B006
+    guardrails: list = ["wrong", "errors", "slow", "refused"],  # noqa: B006
     minimum_requests: int = 50,
     deadline_seconds: int = 3600,
     look_seconds: float = 0.0,
@@ -32,6 +32,8 @@ def run_canary(
     traffic_ref: str = "master",
     replay_rate: float = 0.0,
     seed: int = 0,
+    decision: str = "auto",
+    decision_reason: str = "",
 ) -> NamedTuple(
     "CanaryOutputs", [("verdict", str), ("reason", str), ("released", str), ("champion_version", str)]
 ):
@@ -49,7 +51,7 @@ def run_canary(
         beta: probability of promoting a challenger that is `margin` times as bad, or worse.
         margin: rate ratio of bad events that a promotion must exclude.
         primary: metric on which a promotion must prove it: wrong, errors or slow.
-        guardrails: metrics that can roll back: wrong, errors, slow.
+        guardrails: metrics that can roll back: wrong, errors, slow, refused.
         minimum_requests: requests of the challenger at each weight (judged ones, when the primary is wrong).
         deadline_seconds: time under observation after which the champion stays and the canary is inconclusive.
         look_seconds: time between looks; 0: 1 s, or 10 s where the counters come from Prometheus.
@@ -62,6 +64,9 @@ def run_canary(
         traffic_ref: branch or commit of that repo.
         replay_rate: requests per second to replay; 0: live traffic alone.
         seed: of the replay.
+        decision: auto: by the evidence; promote or rollback: end the canary that is running so, now. Another run may
+            be watching it.
+        decision_reason: why it ends early; recorded with the verdict.
 
     Returns:
         verdict: promoted, rolled_back, inconclusive or nothing_to_do.
@@ -93,5 +98,7 @@ def run_canary(
         traffic_ref=traffic_ref,
         replay_rate=replay_rate,
         seed=seed,
+        decision=decision,
+        decision_reason=decision_reason,
     )
     return run_canary(parameters, report, evidence)

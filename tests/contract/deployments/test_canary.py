@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 
 from chandlery.canary import release
+from chandlery.canary.decision import machine
+from chandlery.canary.decision.early_end import Decision
 from chandlery.canary.decision.state import ANNOTATION, CanaryState
+from chandlery.canary.ending import end_early
 from chandlery.canary.parameters import CanaryParameters
-from chandlery.deployments.deployment import apply, current, read_annotation, wait_ready
+from chandlery.deployments.deployment import apply, current, read_annotation, wait_ready, write_annotation
 from chandlery.deployments.evidence import read_evidence
 from chandlery.deployments.spec import ServingSpec
+from chandlery.errors import UserError
 
 from . import echo_traffic
 from .conftest import Platform, serving, until, variant
@@ -104,8 +108,13 @@ def test_a_worse_version_is_rolled_back(platform: Platform, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("behaviour", "says"),
-    [("dies=15", ""), ("status=500", "errors"), ("slow=0.8", "slow answers")],
-    ids=["crashes", "errors", "slow"],
+    [
+        ("dies=15", ""),
+        ("status=500", "errors"),
+        ("status=400", "refused requests"),
+        ("slow=0.8", "slow answers"),
+    ],
+    ids=["crashes", "errors", "refusals", "slow"],
 )
 def test_a_version_that_fails_otherwise_is_rolled_back(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, behaviour: str, says: str
@@ -146,3 +155,52 @@ def test_killed_again_and_again_it_ends_as_it_would_have(
     for state in states:
         assert [e.opened for e in last.epochs][: len(state.epochs)] == [e.opened for e in state.epochs]
         assert last.epochs[0].champion.requests >= state.totals()[0].requests * (len(state.epochs) == 1)
+
+
+@pytest.mark.parametrize(("decision", "left"), [("promote", {"v13": 100}), ("rollback", {"v12": 100})])
+def test_a_person_ends_a_canary_that_another_process_watches(
+    platform: Platform, tmp_path: Path, decision: Decision, left: dict[str, int]
+) -> None:
+    deploy(platform, "wrong=0.09")
+    environment = {**os.environ, "CHANDLERY_RUN_ID": "run-1", "PYTHONPATH": str(Path(__file__).parents[3])}
+    with open(tmp_path / "step.log", "wb") as log:
+        step = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("echo_traffic.py"))],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            until(lambda: _phase(platform) == "observing", "the canary is under way", 20.0)
+            ended = end_early("digits", "default", decision, "it is Friday", "anna")
+            assert step.wait(20) == 0, (tmp_path / "step.log").read_text()
+        finally:
+            step.kill()
+    assert serves(platform) == left
+    assert ended.changed
+    assert ended.state.reason.startswith("ended early by anna: it is Friday (after ")
+    assert f"VERDICT {ended.state.verdict}: {ended.state.reason}" in (tmp_path / "step.log").read_text()
+    again = end_early("digits", "default", decision, "it is still Friday", "anna")
+    assert (again.changed, again.state.reason) == (False, ended.state.reason)
+
+
+def test_a_canary_that_nobody_watches_is_ended_where_it_is_asked(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(platform, "wrong=0.09")
+    with pytest.raises(UserError, match="no canary is running on default/digits"):
+        end_early("digits", "default", "promote", "why not")
+    assert serves(platform) == {"v12": 95, "v13": 5}
+    monkeypatch.setenv("CHANDLERY_RUN_ID", "run-1")
+    policy = replace(PARAMETERS, traffic_repo="").policy()
+    state = machine.begin("run-1", "v12", "v13", policy)
+    write_annotation(platform.store, "digits", "default", ANNOTATION, state.to_json())
+    ended = end_early("digits", "default", "promote", "the step was stopped", "anna")
+    assert (ended.serving, serves(platform)) == ("v13", {"v13": 100})
+    # The step, run again, is told the same.
+    assert release_it(monkeypatch).reason == ended.state.reason
+
+
+def _phase(platform: Platform) -> str:
+    text = read_annotation(platform.store, "digits", "default", ANNOTATION)
+    return CanaryState.from_json(text).phase if text else ""

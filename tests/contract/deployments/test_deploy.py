@@ -75,7 +75,21 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step, "note", lambda facts: NOTED.update(facts.known()))
 
 
-def test_deploy_canary_rollback(platform: Platform, tmp_path: Path) -> None:
+def test_a_canary_without_traffic_says_how_to_get_some(
+    platform: Platform, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = Artifact(str(tmp_path / "document"))
+    deploy_model(DeployRequest("digits", "12", deadline_seconds=30.0), document)
+    assert "nothing will be decided" not in capsys.readouterr().out, "there is nothing to decide yet"
+    deploy_model(DeployRequest("digits", "15", strategy="canary", deadline_seconds=30.0), document)
+    told = capsys.readouterr().out
+    assert "no request has come yet, and without traffic nothing will be decided between v12 and v15" in told
+    assert "chandlery run replay_traffic -p model_name=digits -p repo=" in told
+
+
+def test_deploy_canary_rollback(
+    platform: Platform, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     document = Artifact(str(tmp_path / "out" / "document"))
 
     def deployed(**given: Any) -> step.DeployOutputs:
@@ -103,6 +117,9 @@ def test_deploy_canary_rollback(platform: Platform, tmp_path: Path) -> None:
     spec = current(platform.store, "digits", "default")
     assert spec is not None
     assert spec.weights == {"v12": 95, "v15": 5}
+
+    told = capsys.readouterr().out
+    assert "digits: no request has come yet" not in told, "v12 was asked above"
 
     back = rollback_deployment("digits", "", "", "wrong answers doubled", 30.0, document)
     assert (back.version, back.previous_version, back.changed) == ("12", "12", "yes")

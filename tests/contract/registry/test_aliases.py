@@ -11,7 +11,7 @@ import pytest
 
 from chandlery.errors import NotFoundError, UserError
 from chandlery.registry import aliases, champion, resolve, version_info
-from chandlery.registry.aliases import promote, rollback
+from chandlery.registry.aliases import promote, record_canary, rollback
 from chandlery.registry.client import call
 from chandlery.registry.register import register
 from chandlery.registry.versions import model_aliases
@@ -43,6 +43,18 @@ def test_the_life_of_a_champion(three: str) -> None:
     assert tags["chandlery.promoted_run"] == "run-1"
     assert tags["chandlery.promoted_by"] == "register-model"
     assert tags["chandlery.rolled_back_reason"] == "complaints"
+
+
+def test_how_a_canary_ended_stays_with_the_version(three: str) -> None:
+    record_canary(three, "2", "rolled_back", "ended early by anna@host: a complaint", "anna@host")
+    tags = version_info(three, "2").tags
+    assert tags["chandlery.canary_verdict"] == "rolled_back"
+    assert tags["chandlery.canary_reason"] == "ended early by anna@host: a complaint"
+    assert tags["chandlery.canary_by"] == "anna@host"
+    record_canary(three, "2", "rolled_back", "ended early by anna@host: a complaint", "somebody else")
+    assert version_info(three, "2").tags == tags
+    record_canary(three, "1", "promoted", "2 times as many is ruled out")
+    assert version_info(three, "1").tags["chandlery.canary_by"] == "register-model"
 
 
 def test_doing_it_again_changes_nothing(three: str) -> None:

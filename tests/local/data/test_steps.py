@@ -17,10 +17,11 @@ from chandlery.recipe import Column, Recipe
 
 class Base(Recipe):
     task, target, objective = "regression", "y", "mae"
-    schema = (Column("y", "float64"),)
+    schema = (Column("x", "float64"), Column("y", "float64"))
     def load(self, root):
-        return {"y": np.loadtxt(root / "y.txt", ndmin=1)}
-    def featurize(self, rows): return rows["y"]
+        y = np.loadtxt(root / "y.txt", ndmin=1)
+        return {"x": y, "y": y}
+    def featurize(self, rows): return rows["x"][:, None]
     def build(self, parameters, features): raise NotImplementedError
     def metrics(self, truth, outputs): return {}
     def answer(self, outputs): return {}
@@ -30,10 +31,10 @@ class Raises(Base):
     def load(self, root): raise KeyError("column\\nwith two lines")
 
 class Text(Base):
-    def load(self, root): return {"y": np.array(["a"])}
+    def load(self, root): return {"x": np.zeros(1), "y": np.array(["a"])}
 
 class Empty(Base):
-    def load(self, root): return {"y": np.array([])}
+    def load(self, root): return {"x": np.zeros(0), "y": np.array([])}
 """
 
 

@@ -37,6 +37,7 @@ class FakeSide:
     judged_share: float = 1.0
     seed: int = 1
     text: str = ""
+    asked: str = ""
     true_share: float | None = None  # the gateway splits otherwise than told
     blind_looks: int = 0
     sick: dict[str, tuple[Health, str]] = field(default_factory=dict)
@@ -117,6 +118,13 @@ class FakeSide:
             self.blind_looks -= 1
             raise PlatformError("the gateway is away")
         self.seen = dict(self.totals)
+
+    def request(self) -> str:
+        return self.asked
+
+    def withdraw(self) -> None:
+        self._alive()
+        self.asked = ""
 
     def load(self) -> str:
         return self.text

@@ -9,6 +9,7 @@ import pytest
 
 from chandlery.cli import display
 from chandlery.cli.display import Display
+from chandlery.runs.record import RunRecord
 
 
 def shown(numbers: Iterable[int], epochs: int, *, verbose: bool = False) -> list[str]:
@@ -30,3 +31,12 @@ def test_slow_epochs_are_all_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_verbose_view_shows_all() -> None:
     assert len(shown(range(1, 41), 40, verbose=True)) == 40
+
+
+@pytest.mark.parametrize(("pipeline", "lines"), [("deploy_model", 1), ("train_and_deploy", 0)])
+def test_missing_traffic_is_told_where_no_canary_follows(pipeline: str, lines: int) -> None:
+    out = io.StringIO()
+    with Display(out) as view:
+        view.start(RunRecord("run-1", pipeline, "", "", {}), False)
+        view.event({"event": "deployment.no_traffic", "message": "no request has come yet"})
+    assert out.getvalue().count("no request has come yet") == lines

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chandlery import provenance
-from chandlery.data.quality import WIDE, Finding, Quality, check
+from chandlery.data.profile import SAMPLE, Profile
+from chandlery.data.quality import WIDE, Finding, Quality, Validation, check
 from chandlery.data.quality_report import quality_report
 from chandlery.recipe import Column, Columns, Recipe, Value
 
@@ -201,8 +205,9 @@ def test_wide_columns_are_checked_too(
 def test_the_report_shows_failures_summary_balance_and_escapes(tmp_path: Path) -> None:
     rows = with_(seats=np.array([0, 1, 2, 3]), route=np.array(["<b>", "LEJ-FRA", "LEJ-FRA", "LEJ-FRA"]))
     record = provenance.Provenance(data_repo="flights", data_commit="c0ffee")
-    quality = check(Flights(), rows)
-    page = quality_report("Flights", Flights(), rows, quality, record).html()
+    validation = Validation(Flights())
+    validation.add(rows)
+    page = quality_report("Flights", Flights(), validation.profiles, validation.quality(), record).html()
     assert "2 checks failed on 4 rows" in page
     assert "0: 0" in page
     assert "&lt;b&gt;" in page
@@ -215,5 +220,90 @@ def test_the_report_shows_failures_summary_balance_and_escapes(tmp_path: Path) -
 
 @pytest.mark.parametrize("rows", [None, {}, {"seats": np.array([])}, with_(late=np.array(list("abcd")))])
 def test_the_report_can_be_made_of_anything(rows: Any) -> None:
-    page = quality_report("x", Flights(), rows, check(Flights(), rows), provenance.Provenance()).html()
+    validation = Validation(Flights())
+    validation.add(rows)
+    record = provenance.Provenance()
+    page = quality_report("x", Flights(), validation.profiles, validation.quality(), record).html()
     assert "What failed and where" in page
+
+
+VALUES = st.one_of(st.integers(-2, 12), st.just(np.nan), st.just(np.inf))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(VALUES, st.sampled_from(["LEJ-FRA", "HAM-MUC", "x"])), min_size=1, max_size=40),
+    st.data(),
+)
+def test_findings_and_figures_do_not_depend_on_the_chunks(
+    values: list[tuple[float, str]], data: st.DataObject
+) -> None:
+    class Plain(Flights):
+        schema = (
+            Column("delay", minimum=0, maximum=10),
+            Column("route", "str", allowed=("LEJ-FRA", "HAM-MUC")),
+        )
+        target = "route"
+
+    rows = {"delay": np.array([v[0] for v in values], float), "route": np.array([v[1] for v in values])}
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(values)), max_size=5)))
+    whole, cut = Validation(Plain()), Validation(Plain())
+    whole.add(rows)
+    for start, end in pairwise([0, *cuts, len(values)]):
+        cut.add({name: column[start:end] for name, column in rows.items()})
+    one, other = whole.quality(), cut.quality()
+    assert one.rows == other.rows
+
+    def findings(quality: Quality) -> dict[tuple[str, str], tuple[int, tuple[tuple[int, str], ...]]]:
+        return {
+            (f.column, f.check): (f.count, f.examples) for f in quality.findings if f.column != "(dataset)"
+        }
+
+    assert findings(one) == findings(other)
+    for name in rows:
+        a, b = whole.profiles[name], cut.profiles[name]
+        assert (a.missing, a.least, a.greatest, a.distinct, a.counts) == (
+            b.missing,
+            b.least,
+            b.greatest,
+            b.distinct,
+            b.counts,
+        )
+        assert a.sample.tolist() == b.sample.tolist()
+        assert a.mean == pytest.approx(b.mean)
+
+
+def test_a_sample_of_a_large_column_does_not_depend_on_the_chunks() -> None:
+    values = np.random.default_rng(0).normal(size=90_000)
+    whole, cut = Profile(), Profile()
+    whole.add(values)
+    for part in np.array_split(values, 13):
+        cut.add(part)
+    assert len(whole.sample) <= SAMPLE
+    assert whole.sample.tolist() == cut.sample.tolist()
+    assert whole.counts is cut.counts is None
+    assert whole.distinct == "90000"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "finding"),
+    [
+        ([], "(dataset): has at least 1 rows (no row)"),
+        ([[1]], "(dataset): load returns a dict of arrays (list)"),
+        ([with_(), with_(late=np.array(list("abcd")))], "late: is"),
+        ([with_(), {}], "route: is present (no such column)"),
+    ],
+)
+def test_chunks_of_another_form_are_findings(chunks: list[Any], finding: str) -> None:
+    validation = Validation(Flights())
+    for chunk in chunks:
+        validation.add(chunk)
+    assert any(str(f).startswith(finding) for f in validation.quality().findings)
+
+
+def test_rows_of_a_later_chunk_are_told_by_their_place_in_the_dataset() -> None:
+    validation = Validation(Flights())
+    validation.add(with_())
+    validation.add(with_(seats=np.array([1, 2, 0, 3])))
+    (finding,) = validation.quality().findings
+    assert finding.examples == ((6, "0"),)

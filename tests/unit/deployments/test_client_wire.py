@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 import numpy as np
 import orjson
 import pytest
@@ -119,8 +122,36 @@ def test_wrong_use_is_refused(gateway: str, protocol: str) -> None:
 
 
 def test_curl_line_quotes_what_the_shell_would_eat() -> None:
-    line = curl_line(DeploymentAddress("http://h:1", "ns", "d"), {"name": np.array(["O'Hara $HOME"])})
+    rows = {"name": np.array(["O'Hara $HOME"])}
+    line = curl_line(DeploymentAddress("http://h:1", "ns", "d"), rows, Path("unused"))
     assert line.startswith("curl -s http://h:1/seldon/ns/d/api/v1.0/predictions -H ")
-    import shlex
-
     assert orjson.loads(shlex.split(line)[-1]) == {"jsonData": {"name": ["O'Hara $HOME"]}}
+
+
+def test_curl_line_is_json_whatever_the_row_holds() -> None:
+    rows = {
+        "missing": np.array([np.nan, np.inf], dtype="float32"),
+        "note": np.array(["a\x1b[31mred\u202e \x7f", "Zürich 東京"]),
+        "flag": np.array([True, False]),
+    }
+    line = curl_line(DeploymentAddress("http://h:1", "ns", "d"), rows, Path("unused"))
+    assert line.isprintable()
+    assert "Zürich 東京" in line
+    assert orjson.loads(shlex.split(line)[-1])["jsonData"] == {
+        "missing": [None, None],
+        "note": rows["note"].tolist(),
+        "flag": [True, False],
+    }
+
+
+@pytest.mark.parametrize("protocol", ["seldon", "v2"])
+def test_a_long_request_is_in_a_file_that_the_line_refers_to(tmp_path: Path, protocol: str) -> None:
+    address = DeploymentAddress("http://h:1", "ns", "d", protocol, "m")
+    rows = {"pixels": np.linspace(0, 1, 4000, dtype="float32").reshape(1, 4000)}
+    folder = tmp_path / "it's a home/ü"
+    line = curl_line(address, rows, folder)
+    assert len(line) < 500
+    at = shlex.split(line)[-1]
+    assert at == f"@{folder / 'd.json'}"
+    assert orjson.loads(Path(at[1:]).read_bytes()) == orjson.loads(_Wire(address).encode(rows))
+    assert [path.name for path in folder.iterdir()] == ["d.json"], "nothing half-written stays"

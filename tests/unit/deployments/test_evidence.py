@@ -36,9 +36,20 @@ chandlery_feedback_total{deployment_name="d",predictor_name="v2",outcome="wrong"
 @pytest.mark.parametrize(("objective", "slow"), [(0.005, 54), (0.01, 54), (0.02, 24), (0.05, 24), (9.0, 0)])
 def test_counts(objective: float, slow: int) -> None:
     assert count(parse_text(TEXT), "d", objective) == {
-        "v1": Counts(requests=100, errors=10, slow=slow, judged=33, wrong=3),
+        "v1": Counts(requests=100, errors=6, slow=slow, judged=33, wrong=3, refused=4),
         "v2": Counts(judged=1, wrong=1),
     }
+
+
+@pytest.mark.parametrize(
+    ("code", "errors", "refused"),
+    [("200", 0, 0), ("400", 0, 1), ("404", 0, 1), ("408", 1, 0), ("413", 0, 1), ("429", 1, 0), ("500", 1, 0)],
+)
+def test_a_callers_mistake_is_no_error_of_the_server(code: str, errors: int, refused: int) -> None:
+    name = "seldon_api_executor_server_requests_seconds_count"
+    text = f'{name}{{deployment_name="d",predictor_name="v1",service="predictions",code="{code}"}} 1\n'
+    found = count(parse_text(text), "d", 0.5)["v1"]
+    assert (found.requests, found.errors, found.refused) == (1, errors, refused)
 
 
 def test_labels_with_quotes_and_commas() -> None:
@@ -97,7 +108,7 @@ def test_gateway_and_prometheus_tell_the_same(source: str) -> None:
     direct = read_evidence("d", "ns", 0.01, gateway=source)
     queried = read_evidence("d", "ns", 0.01, prometheus=source)
     assert direct == queried
-    assert direct["v1"] == Counts(100, 10, 54, 33, 3)
+    assert direct["v1"] == Counts(100, 6, 54, 33, 3, 4)
     assert any('deployment_name="d"' in query and "seldon_api_executor" in query for query in Source.queries)
 
 

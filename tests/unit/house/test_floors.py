@@ -25,12 +25,12 @@ FLOORS = (
     {"embedded"},
     {"runs", "composition"},
     {"resources", "model"},
-    {"frameworks"},
+    {"example"},
     {"recipe", "catalog", "report"},
     {"state", "tables"},
-    {"addresses", "provenance", "processes"},
+    {"addresses", "provenance", "processes", "frameworks"},
     {"errors", "files", "kfp_local", "lean"},
-    {"arrays", "numbers", "progress", "protobuf", "variables", "extras", "recipe_import"},
+    {"arrays", "schema", "numbers", "progress", "protobuf", "variables", "extras", "recipe_import"},
 )
 HEIGHT = {room: -index for index, floor in enumerate(FLOORS) for room in floor}
 

@@ -28,6 +28,8 @@ HEAVY = {
     "optuna",
     "hyperopt",
     "sklearn",
+    "skops",
+    "xgboost",
 }
 
 

@@ -65,7 +65,7 @@ def test_recipe_that_refuses_an_example_row_is_served_all_the_same(make_model, m
     recipe, featurize = type(model.recipe), type(model.recipe).featurize
 
     def strict(self, rows):
-        if (rows["hour"] == 0).any():
+        if (rows["hour"] == 11).any():
             raise KeyError("hour")
         return featurize(self, rows)
 

@@ -12,6 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from chandlery.canary.decision.machine import begin
+from chandlery.canary.decision.policy import ReleasePolicy
+from chandlery.canary.decision.state import ANNOTATION
+from chandlery.deployments.deployment import write_annotation
 from chandlery.deployments.spec import ServingSpec, Variant, to_seldon
 from chandlery.embedded.resources import EmbeddedStore
 from chandlery.errors import NotFoundError
@@ -246,3 +250,29 @@ def test_a_long_log_is_searched_across_blocks(home: Path, monkeypatch: pytest.Mo
     assert trace("q-10").find("request")[0].name == "q-10"
     with pytest.raises(NotFoundError):
         trace("q-")
+
+
+def test_how_a_canary_ended_is_part_of_the_thread(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the deployment while it serves, and with the version for good."""
+    reason = "ended early by anna@host: a complaint (after 9 s)"
+    state = begin("run-2", "v1", "v2", ReleasePolicy())
+    store = EmbeddedStore(home / "resources")
+    write_annotation(store, "digits", "default", ANNOTATION, state.to_json())
+    root = trace("models:/digits/2")
+    assert root.find("deployment")[0].details["canary"] == "v2 at 5 %"
+    ended = state.with_(phase="finished", verdict="rolled_back", reason=reason)
+    write_annotation(store, "digits", "default", ANNOTATION, ended.to_json())
+    store.close()
+    assert trace("models:/digits/2").find("deployment")[0].details["canary"] == f"v2 rolled back: {reason}"
+    tags = {"chandlery.canary_verdict": "rolled_back", "chandlery.canary_reason": reason}
+    tagged = [*VERSIONS[1]["tags"], *({"key": key, "value": value} for key, value in tags.items())]
+    monkeypatch.setitem(VERSIONS[1], "tags", tagged)
+    version = trace("models:/digits/2").find("model version")[0]
+    assert version.details["canary"] == f"rolled back: {reason}"
+
+
+def test_an_annotation_that_is_no_canary_is_left_out(home: Path) -> None:
+    store = EmbeddedStore(home / "resources")
+    write_annotation(store, "digits", "default", ANNOTATION, "{}")
+    store.close()
+    assert trace("models:/digits/2").find("deployment")[0].details["canary"] == ""

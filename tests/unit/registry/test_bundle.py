@@ -25,6 +25,7 @@ def given(tmp_path: Path) -> Submission:
     (package / "recipe").mkdir(parents=True)
     (package / "recipe" / "recipe.py").write_bytes(DIGITS.read_bytes())
     (package / "model.keras").write_bytes(b"weights")
+    (package / "example.json").write_text('{"pixels": [[0.0, 3.5]]}\n')
     (package / "requirements.txt").write_text("keras==3\n")
     trained = Provenance(run_id="run-1", data_repo="digits", data_commit="ab" * 16, git_commit="c0ffee")
     manifest = Manifest(
@@ -94,6 +95,7 @@ def test_the_card_has_its_sections_and_keeps_tables_whole(given: Submission) -> 
     assert sections == [
         "## Model",
         "## Inputs",
+        "## Example",
         "## Answer",
         "## Data",
         "## Figures",
@@ -103,6 +105,7 @@ def test_the_card_has_its_sections_and_keeps_tables_whole(given: Submission) -> 
         "## Lineage",
     ]
     assert "| `pixels` | float32 | [64] | ink \\| of each |" in card
+    assert '```json\n{"pixels": [[0.0, 3.5]]}\n```' in card
     assert "| test_accuracy | 0.95 |" in card
     assert "| label | 3 | 0.5 |" in card
     assert "Not stated." in card

@@ -82,6 +82,7 @@ def test_a_worse_challenger_is_rolled_back_on_the_first_weight() -> None:
     [
         (Counts(requests=100, errors=30, judged=0, wrong=0), "errors"),
         (Counts(requests=100, slow=30, judged=0, wrong=0), "slow answers"),
+        (Counts(requests=100, refused=30, judged=0, wrong=0), "refused requests"),
     ],
 )
 def test_every_guard_rail_can_roll_back(challenger: Counts, metric: str) -> None:
@@ -124,6 +125,32 @@ def test_errors_as_primary_need_no_feedback() -> None:
         observing(policy, stage=2), Counts(requests=2000, errors=60), Counts(requests=2000, errors=20)
     )
     assert state.verdict == "promoted"
+
+
+def test_callers_who_send_nonsense_swing_nothing() -> None:
+    """A third of all requests is refused by both: neither a rollback, nor a promotion of one that fails three times as often."""
+    policy = ReleasePolicy(primary="errors", grace_seconds=0.0, label_grace_seconds=0.0)
+
+    def counts(requests: int, errors: int) -> Counts:
+        return Counts(requests=requests, errors=errors, refused=requests // 3)
+
+    even = look(observing(policy), counts(19_000, 0), counts(1000, 0))[0]
+    assert even.verdict == ""
+    flooded = assess(look(observing(policy), counts(19_000, 60), counts(1000, 9))[0].epochs, policy)
+    quiet = assess(
+        look(observing(policy), Counts(requests=12_667, errors=60), Counts(requests=667, errors=9))[0].epochs,
+        policy,
+    )
+    assert flooded.log_promote == pytest.approx(quiet.log_promote)
+    assert flooded.rail("errors").log_rollback == pytest.approx(quiet.rail("errors").log_rollback)
+
+
+def test_a_challenger_that_refuses_everything_is_rolled_back_and_proves_nothing() -> None:
+    policy = ReleasePolicy(primary="errors", grace_seconds=0.0, label_grace_seconds=0.0)
+    state, _ = look(observing(policy), Counts(requests=9500, errors=9), Counts(requests=500, refused=500))
+    assert state.verdict == "rolled_back"
+    assert "refused requests: v2 100 % (500 of 500)" in state.reason
+    assert not state.proven
 
 
 def test_hardly_any_bad_events_are_proven_by_their_absence() -> None:

@@ -40,7 +40,8 @@ PARAMETERS = {
         ({"margin": 1.0}, "greater than 1"),
         ({"primary": "accuracy"}, "guard-rails"),
         ({"primary": "slow", "guardrails": ["wrong"]}, "guard-rails"),
-        ({"guardrails": ["wrong", "latency"]}, "valid metrics: wrong, errors, slow"),
+        ({"guardrails": ["wrong", "latency"]}, "valid metrics: wrong, errors, slow, refused"),
+        ({"primary": "refused", "guardrails": ["wrong", "refused"]}, "valid primaries: wrong, errors, slow"),
         ({"guardrails": ["wrong", "wrong"]}, "each once"),
         ({"deadline_seconds": 0.0}, "positive"),
         ({"look_seconds": -1.0}, "positive"),
@@ -62,7 +63,7 @@ def test_weights_from_a_component_become_whole_numbers() -> None:
 
 def test_the_rollback_budget_is_split_evenly_and_the_promotion_budget_is_not() -> None:
     policy = ReleasePolicy(alpha=0.06, beta=0.04)
-    assert math.exp(-policy.rollback_threshold) * 3 == pytest.approx(0.06)
+    assert math.exp(-policy.rollback_threshold) * 4 == pytest.approx(0.06)
     assert math.exp(-policy.promote_threshold) == pytest.approx(0.04)
     assert math.exp(-policy.mismatch_threshold) * 2 == pytest.approx(0.001)
     one = ReleasePolicy(guardrails=guardrails(["wrong"]))

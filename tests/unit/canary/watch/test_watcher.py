@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from chandlery.canary.decision.early_end import EarlyEnd
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.watch import lease
 from chandlery.canary.watch.watcher import Canary, Watched
@@ -316,6 +317,164 @@ def test_progress_tells_the_evidence_in_numbers() -> None:
     assert names[-1] == "canary.verdict"
     evidence = next(fields for name, fields in reversed(events) if name == "canary.evidence")
     assert evidence["e_promote"] >= evidence["promote_threshold"] == pytest.approx(20)
-    assert set(evidence["e_rollback"]) == {"wrong", "errors", "slow"}
+    assert set(evidence["e_rollback"]) == {"wrong", "errors", "slow", "refused"}
     assert set(evidence["requests"]) == {"v1", "v2"}
     assert evidence["wrong"]["v1"] > 0
+
+
+def reported(world: FakeSide, policy: ReleasePolicy = POLICY, **more: object) -> list[tuple[float, str, str]]:
+    events: list[tuple[float, str, str]] = []
+    canary(
+        world, policy, report=lambda event, message, **_: events.append((world.now, event, message)), **more
+    ).watch("v2")
+    return events
+
+
+HELP = {"get_traffic": "send some", "get_feedback": "send the truth"}
+
+
+def test_an_hour_without_news_is_a_dozen_lines() -> None:
+    events = reported(side(BETTER, requests_per_look=0), ReleasePolicy(deadline_seconds=3600.0), **HELP)
+    told = [(at, message) for at, event, message in events if event == "canary.evidence"]
+    assert len(told) <= 14
+    assert told[0][0] <= 2
+    assert "(unchanged for 320 s)" in told[6][1]
+    assert told[-1][0] == pytest.approx(3600, abs=2), "the end is told when it comes"
+
+
+def test_requests_without_feedback_are_no_news() -> None:
+    """0 of 50 judged answers, second after second."""
+    world = side({"v1": Rates(), "v2": Rates()}, judged_share=0.0, requests_per_look=40)
+    events = reported(world, ReleasePolicy(deadline_seconds=3600.0), **HELP)
+    assert len([event for _, event, _ in events if event == "canary.evidence"]) <= 20
+
+
+def test_after_silence_news_are_told_at_once() -> None:
+    world = side(BETTER, requests_per_look=0)
+    waiting = world.pass_time
+
+    def pass_time() -> None:
+        world.requests_per_look = 0 if world.now < 500 else 200
+        waiting()
+
+    world.pass_time = pass_time  # type: ignore[method-assign]
+    events = reported(world, ReleasePolicy(deadline_seconds=3600.0))
+    assert [event for _, event, _ in events][-1] == "canary.verdict"
+    after = [at for at, event, _ in events if event == "canary.evidence" and at > 500]
+    assert after[0] < 512
+
+
+def test_missing_feedback_is_told_once_and_how_to_go_on() -> None:
+    world = side(BETTER, judged_share=0.0)
+    world._serve("v1", 500)  # before the canary began
+    events = reported(world, ReleasePolicy(deadline_seconds=60.0), **HELP)
+    assert not [1 for _, event, _ in events if event == "canary.no_traffic"]
+    (told,) = [(at, message) for at, event, message in events if event == "canary.no_feedback"]
+    assert told[0] < 6
+    assert told[1].endswith("nothing will be decided: send the truth")
+    assert "no feedback on" in told[1]
+
+
+def test_a_canary_that_gets_feedback_or_needs_none_is_not_told_of_it() -> None:
+    errors = ReleasePolicy(primary="errors", deadline_seconds=30.0)
+    for world, policy in ((side(BETTER), POLICY), (side(BETTER, judged_share=0.0), errors)):
+        assert not [1 for _, event, _ in reported(world, policy, **HELP) if event == "canary.no_feedback"]
+
+
+def test_missing_traffic_is_told_at_once_and_only_once() -> None:
+    events = reported(side(BETTER, requests_per_look=0), **HELP)
+    (told,) = [(at, message) for at, event, message in events if event == "canary.no_traffic"]
+    assert told[0] <= 1
+    assert told[1] == (
+        "canary: no request has reached v1 or v2 yet, and without traffic nothing will be decided: send some"
+    )
+
+
+def test_traffic_that_has_stopped_is_told_after_a_while() -> None:
+    world = side(BETTER, requests_per_look=0)
+    world._serve("v1", 500)  # before the canary began
+    world.seen = dict(world.totals)
+    ((at, message),) = [(at, m) for at, event, m in reported(world, **HELP) if event == "canary.no_traffic"]
+    assert at == pytest.approx(31, abs=2)
+    assert "no request for 30 s" in message
+
+
+def test_where_a_replay_brings_the_traffic_nothing_is_told_of_it() -> None:
+    world = side(BETTER, requests_per_look=0)
+    assert not [1 for _, event, _ in reported(world) if event in ("canary.no_traffic", "canary.no_feedback")]
+
+
+SLOW_TO_DECIDE = {"v1": Rates(wrong=0.05), "v2": Rates(wrong=0.05)}
+
+
+def asks(decision: str, run: str = "run-1", challenger: str = "v2") -> str:
+    return EarlyEnd(decision, "the boss says so", "anna@host", 1.0, challenger, run).to_json()  # type: ignore[arg-type]
+
+
+def ask_at(world: FakeSide, moment: float, request: str) -> None:
+    waiting = world.pass_time
+
+    def pass_time() -> None:
+        if world.now == moment:
+            world.asked = request
+        waiting()
+
+    world.pass_time = pass_time  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("decision", "verdict", "left"),
+    [("promote", "promoted", {"v2": 100}), ("rollback", "rolled_back", {"v1": 100})],
+)
+def test_a_person_ends_it_at_the_next_look(decision: str, verdict: str, left: dict) -> None:
+    world = side(SLOW_TO_DECIDE, requests_per_look=20)
+    ask_at(world, 7, asks(decision))
+    outcome = watch(world)
+    assert (outcome.verdict, world.split, world.now) == (verdict, left, 8)
+    assert outcome.reason.startswith(
+        "ended early by anna@host: the boss says so (after 8 s at up to 5 %; v2 "
+    )
+    assert (world.state.phase, world.state.ended_by) == ("finished", "anna@host")
+    assert watch(world).reason == outcome.reason, "the same run is told the same again"
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [asks("promote", run="run-0"), asks("rollback", challenger="v3"), "{", "{}", '{"decision": "explode"}'],
+)
+def test_what_was_not_asked_of_this_canary_ends_nothing(request_text: str) -> None:
+    world = side(BETTER)
+    ask_at(world, 3, request_text)
+    assert "ended early" not in watch(world).reason
+
+
+def test_a_request_from_before_the_canary_is_withdrawn() -> None:
+    world = side(BETTER, asked=asks("rollback"))
+    outcome = watch(world)
+    assert outcome.verdict == "promoted"
+    assert world.asked == ""
+
+
+def test_a_challenger_that_is_not_ready_is_not_promoted_by_a_person_either() -> None:
+    world = side(SLOW_TO_DECIDE, sick={"v2": ("unready", "starting")})
+    ask_at(world, 3, asks("promote"))
+    outcome = watch(world)
+    assert (outcome.verdict, world.split) == ("rolled_back", {"v1": 100})
+    assert "not ready" in outcome.reason
+
+
+@pytest.mark.parametrize("calls", range(1, 14))
+def test_killed_after_a_request_it_ends_as_asked(calls: int) -> None:
+    world = side(SLOW_TO_DECIDE, requests_per_look=20, kill_after=40)
+    with pytest.raises(Killed):
+        watch(world)
+    world.asked, world.kill_after, deaths = asks("promote"), calls, 0
+    while True:
+        world.text = world.state.with_(holder="gone/1/0.00", heartbeat=0.0).to_json()
+        try:
+            outcome = watch(world)
+            break
+        except Killed:
+            deaths, world.kill_after = deaths + 1, calls + 5
+    assert (outcome.verdict, world.split) == ("promoted", {"v2": 100})
+    assert deaths < 5

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+
 import numpy as np
 
-from chandlery.recipe import Column, Columns, Recipe
+from chandlery.recipe import Column, Columns, Recipe, Refused
 
 
 class Flights(Recipe):
@@ -40,6 +42,34 @@ class Flights(Recipe):
 
     def wrong(self, prediction, truth) -> bool:
         return abs(prediction - truth) > 1
+
+
+class Dated(Flights):
+    """A text column that not every text fits, as a date."""
+
+    schema = (
+        Column("day", "str", description="ISO date"),
+        Column("wind", "float64", nullable=True),
+        Column("delay", "float64"),
+    )
+
+    def featurize(self, rows: Columns) -> np.ndarray:
+        days = np.array([datetime.date.fromisoformat(day).toordinal() for day in rows["day"].tolist()])
+        return np.stack([days, np.nan_to_num(rows["wind"])], axis=1).astype("float32")
+
+
+class Choosy(Flights):
+    """Refuses some requests before the model sees them, and some answers after."""
+
+    def featurize(self, rows: Columns) -> np.ndarray:
+        if (rows["wind"] > 50).any():
+            raise Refused("no flight in a hurricane; ask for wind of at most 50 m/s")
+        return super().featurize(rows)
+
+    def answer(self, outputs: np.ndarray) -> Columns:
+        if (outputs[:, 1] < -10).any():
+            raise Refused("the wind cannot be less than calm")
+        return super().answer(outputs)
 
 
 class Scan(Recipe):

@@ -11,8 +11,11 @@ from kfp import dsl
 
 from chandlery import provenance
 from chandlery.errors import RecipeError, RegistryError, TrainingError, UserError
+from chandlery.example import read_example
 from chandlery.model import read_manifest
+from chandlery.recipe import load_snapshot
 from chandlery.steps.training import compare_models, evaluate_model, train_model
+from chandlery.training.dataset import part_of, read_rows, size
 from tests.loading import ROOT, load_example
 
 pytestmark = pytest.mark.slow
@@ -103,6 +106,21 @@ def test_training_leaves_a_package_a_page_and_the_thread(
     assert [event["epoch"] for event in epochs if event["event"] == "epoch"] == [1, 2, 3, 4]
     left = list((tmp_path / "home" / "artifacts" / "checkpoints").iterdir())
     assert left == [], "the checkpoint goes when the package is there"
+
+
+@pytest.mark.parametrize(("which", "name"), [("good", "second"), ("new", "drifted")])
+def test_the_package_holds_a_row_of_the_validation_part(
+    data: dict[str, dsl.Dataset], models: dict[str, dsl.Model], which: str, name: str
+) -> None:
+    package = Path(models[which].path)
+    recipe = load_snapshot(package / "recipe", read_manifest(package).recipe).recipe
+    row = read_example(package, recipe.inputs())
+    rows = read_rows(recipe, Path(data[name].path))
+    same = np.ones(size(rows), dtype=bool)
+    for column, values in row.items():
+        same &= (rows[column] == values).reshape(len(same), -1).all(axis=1)
+    assert same.any()
+    assert set(part_of(recipe, rows)[same]) == {"validation"}
 
 
 def test_a_retry_goes_on_from_the_checkpoint_and_ends_alike(
