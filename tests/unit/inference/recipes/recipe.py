@@ -44,6 +44,19 @@ class Flights(Recipe):
         return abs(prediction - truth) > 1
 
 
+class Voyages(Flights):
+    """A text and a whole number that may be missing."""
+
+    schema = (
+        Column("port", "str", nullable=True),
+        Column("crew", "int64", nullable=True),
+        Column("delay", "float64"),
+    )
+
+    def featurize(self, rows: Columns) -> np.ndarray:
+        return np.stack([np.nan_to_num(rows["crew"], nan=-1.0), rows["port"] == ""], axis=1).astype("float32")
+
+
 class Dated(Flights):
     """A text column that not every text fits, as a date."""
 
