@@ -105,6 +105,12 @@ VARIABLES = (
     Variable(
         "CHANDLERY_GRACE_SECONDS", _SERVER, "20", "seconds that requests in flight get to finish after that"
     ),
+    Variable(
+        "CHANDLERY_FEEDBACK_TOKEN",
+        _SERVER,
+        "none",
+        "what feedback has to bring as `authorization: Bearer ...`; clients of this package read it too",
+    ),
     Variable("CHANDLERY_REQUEST_LOG", _SERVER, "none", "folder of the request log"),
     Variable(
         "CHANDLERY_EXECUTOR_METRICS",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from chandlery import addresses
 from chandlery.canary.decision.early_end import VERDICTS, Decision, check_reason
@@ -176,3 +177,26 @@ def pace_of(look_seconds: float, grace_seconds: float, label_grace_seconds: floa
         grace_seconds or usual.grace_seconds,
         label_grace_seconds or usual.label_grace_seconds,
     )
+
+
+# Inputs of a pipeline with a canary, and what they are to `run_canary`.
+_PIPELINE_INPUTS = {
+    "canary_weights": "weights",
+    "canary_margin": "margin",
+    "canary_deadline_seconds": "deadline_seconds",
+    "primary": "primary",
+    "guardrails": "guardrails",
+}
+
+
+def check_pipeline(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments of a pipeline that its canary would refuse, a search and a training later.
+
+    Args:
+        arguments: by name; what is none of the canary's is passed over.
+
+    Raises:
+        UserError: a value is out of range; the message lists the valid ones.
+    """
+    given = {own: arguments[name] for name, own in _PIPELINE_INPUTS.items() if name in arguments}
+    CanaryParameters("model", "1", **given).policy()

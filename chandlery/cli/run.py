@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
     if dry_run and entry:
         declared = for_dry_run(declared, entry.metadata.get("dry_run_inputs", []))
     arguments = pin_recipes(parse(pairs, declared))
+    if entry and entry.metadata.get("check"):
+        _function(entry.metadata["check"])(arguments)
     if dry_run:
         return _dry_run(entry, name, arguments)
     home = addresses.make_home()
@@ -47,7 +50,9 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
     else:
         _summarise(outcome.record, seconds, home)
     if outcome.exit_code:
-        message, hint = [*outcome.record.error, "", ""][:2]
+        message, hint, *said = [*outcome.record.error, "", ""]
+        for line in filter(None, said):  # the last lines of a step that is not of this catalog
+            print(f"  {visible(line)}", file=sys.stderr)
         print(f"error: {message}", file=sys.stderr)
         if hint:
             print(hint, file=sys.stderr)
@@ -83,9 +88,15 @@ def _dry_run(entry: catalog.Entry | None, name: str, arguments: dict[str, Any]) 
     if not hook:
         offered = [e.name for e in catalog.entries() if e.metadata.get("dry_run")]
         raise UserError(f"{name} applies no document", f"--dry-run works for {', '.join(offered)}")
-    module, _, function = str(hook).partition(":")
-    print(getattr(importlib.import_module(module), function)(arguments), end="")
+    print(_function(hook)(arguments), end="")
     return 0
+
+
+def _function(reference: str) -> Callable[[dict[str, Any]], Any]:
+    """Return the function that a metadata.yaml names, `package.module:function`."""
+    module, _, name = reference.partition(":")
+    found: Callable[[dict[str, Any]], Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def _document(record: RunRecord, seconds: float) -> dict[str, Any]:

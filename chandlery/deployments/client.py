@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import shlex
 import threading
 import time
@@ -381,6 +382,8 @@ class _Wire:
         }
         if route:
             headers[ROUTE] = route
+        if token := os.environ.get("CHANDLERY_FEEDBACK_TOKEN"):
+            headers["authorization"] = f"Bearer {token}"
         return headers
 
     def encode(self, rows: Columns) -> bytes:

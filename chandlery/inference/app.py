@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -17,10 +18,11 @@ from starlette.routing import Route
 
 from chandlery import __version__
 from chandlery.inference import open_inference, seldon_v1
+from chandlery.inference.answered import Answered, prediction_of
 from chandlery.inference.batching import Batcher
 from chandlery.inference.body import read_json
 from chandlery.inference.exchange import Exchange, Header
-from chandlery.inference.feedback import FORWARDED, judge, owner, read_feedback
+from chandlery.inference.feedback import FORWARDED, answered_id, judge, owner, read_feedback
 from chandlery.inference.forwarding import forward
 from chandlery.inference.metrics import CONTENT_TYPE, Metrics
 from chandlery.inference.model import DATATYPES, ChandleryModel, count
@@ -28,6 +30,7 @@ from chandlery.inference.refusal import INTERNAL, Refused
 from chandlery.inference.request_log import RequestLog
 from chandlery.inference.settings import Settings
 from chandlery.progress import report
+from chandlery.recipe import Columns
 from chandlery.resources.headers import MODEL_VERSION, PUID, REQUEST_ID, ROUTE
 
 if TYPE_CHECKING:
@@ -48,12 +51,16 @@ class ModelRequest:
         http: the HTTP request.
         id: identifier: the caller's or ours.
         rows: number of rows; 0 until they are known.
+        puid: the identifier in the answer; empty until there is one.
+        prediction: what is kept of the answer for feedback.
         model_seconds: seconds in the model and its queue; negative until it was asked.
     """
 
     http: Exchange
     id: str
     rows: int = 0
+    puid: str = ""
+    prediction: list[Any] | None = None
     model_seconds: float = -1.0
 
 
@@ -87,6 +94,8 @@ class Replica:
                 "model_version": model.version,
             },
         )
+        self.answered = Answered(settings.request_log, settings.predictor, self.log.path)
+        self._targets = () if isinstance(model.recipe.target, str) else model.recipe.targets()
         self._tags = model.tags()
         self._path = {settings.unit: settings.image}
         self._names = {settings.model_name, settings.unit}
@@ -185,26 +194,56 @@ class Replica:
         if message.data is None:
             raise Refused(400, "request has no data; send data.ndarray, data.tensor or jsonData")
         answers = await self._ask(call, self.model.rows(message.data, message.names))
-        return seldon_v1.write_answer(answers, message, self._tags, self._path, message.puid or call.id)
+        self._remember(call, message.puid, answers)
+        return seldon_v1.write_answer(answers, message, self._tags, self._path, call.puid)
 
     async def _infer(self, call: ModelRequest) -> dict[str, Any]:
         self._check_model(call.http)
         document = await read_json(call.http, self.settings.max_body)
         request = open_inference.read_request(document, self._inputs)
         answers = await self._ask(call, self.model.checked(request.columns))
-        return open_inference.write_answer(
-            answers, request, self.model.name, self._version, request.id or call.id
-        )
+        self._remember(call, request.id, answers)
+        return open_inference.write_answer(answers, request, self.model.name, self._version, call.puid)
+
+    def _remember(self, call: ModelRequest, puid: str, answers: Columns) -> None:
+        call.puid = puid or call.id
+        if self.settings.request_log is None:
+            return
+        call.prediction = prediction_of(answers, bool(self._targets))
+        for request_id in {call.id, call.puid}:
+            self.answered.add(request_id, call.prediction)
 
     async def _feedback(self, call: ModelRequest) -> dict[str, Any]:
         document = await read_json(call.http, self.settings.max_body)
-        feedback = read_feedback(document, next(iter(self.model.answer_columns), ""))
-        predictor = owner(feedback, call.http.headers)
+        self._check_token(call.http)
+        request_id = answered_id(document)
+        answer = await self.answered.find(request_id) if request_id else None
+        if answer is None and self.settings.request_log is not None:
+            raise Refused(
+                404,
+                f"no answer of this deployment has the id {request_id[:80]!r}"
+                if request_id
+                else "feedback does not name its answer; send back the response, or meta.puid",
+                "UNKNOWN_ANSWER",
+            )
+        feedback = read_feedback(
+            document,
+            next(iter(self.model.answer_columns), ""),
+            self._targets,
+            answer.prediction if answer else None,
+        )
+        # The log knows who answered; without one, the feedback's own word counts.
+        predictor = answer.predictor if answer else owner(feedback, call.http.headers)
         if predictor and self.settings.predictor and predictor != self.settings.predictor:
             if call.http.headers.get(FORWARDED):
                 raise Refused(404, f"no predictor {predictor!r} takes feedback any more", "PREDICTOR_GONE")
             return await forward(self.settings, document, predictor, call.id)
-        self.metrics.feedback(feedback.reward, judge(feedback, self.model.recipe))
+        outcomes = judge(feedback, self.model.recipe)
+        if answer is None or not answer.judged:  # a repeated message is answered alike and counted once
+            self.metrics.feedback(feedback.reward, outcomes)
+        if answer is not None and not answer.judged:
+            answer.judged = True
+            self.log.judged(request_id)
         return {
             "data": {"names": [], "ndarray": []},
             "meta": {"puid": feedback.request.puid or call.id, "tags": self._tags, "requestPath": self._path},
@@ -264,6 +303,14 @@ class Replica:
     async def _prometheus(self, request: Request) -> Response:
         return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
+    def _check_token(self, http: Exchange) -> None:
+        token = self.settings.feedback_token
+        given = http.headers.get("authorization", "").removeprefix("Bearer ")
+        if token and not hmac.compare_digest(given.encode(), token.encode()):
+            raise Refused(
+                401, "feedback needs the token of this deployment, as `authorization: Bearer ...`", "TOKEN"
+            )
+
     def _check_ready(self) -> None:
         if self.draining:
             raise Refused(503, "the server is stopping", "STOPPING")
@@ -313,7 +360,7 @@ class _Endpoint:
         replica, seconds = self._replica, time.perf_counter() - began
         replica.metrics.request(self._service, http.method.lower(), status, seconds, call.model_seconds)
         if self._service == "predictions":
-            replica.log.add(call.id, call.rows, status)
+            replica.log.add(call.id, call.rows, status, puid=call.puid, prediction=call.prediction)
         await http.answer(status, replica.headers(call.id, status, retry_after), content)
 
 

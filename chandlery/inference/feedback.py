@@ -41,13 +41,31 @@ class Feedback:
     request: Message
 
 
-def read_feedback(document: Any, answer: str) -> Feedback:
+def answered_id(document: Any) -> str:
+    """Return the id of the answer that a feedback message is about; empty when it names none."""
+    if not isinstance(document, dict):
+        return ""
+    response, request = document.get("response"), document.get("request")
+    for part in (response, document, request):
+        meta = part.get("meta") if isinstance(part, dict) else None
+        puid = meta.get("puid") if isinstance(meta, dict) else None
+        if isinstance(puid, str) and puid:
+            return puid
+    found = response.get("id") if isinstance(response, dict) else None  # the Open Inference Protocol
+    return found if isinstance(found, str) else ""
+
+
+def read_feedback(
+    document: Any, answer: str, targets: tuple[str, ...] = (), known: list[Any] | None = None
+) -> Feedback:
     """Read a Feedback message.
 
     Args:
         document: parsed JSON: request, response, truth, each a SeldonMessage, and reward. The response may also be one
             of the Open Inference Protocol.
         answer: name of the first answer column, the prediction; empty when not known.
+        targets: names of the targets of a recipe with several; its predictions and truths are dicts by name.
+        known: the predictions as they were answered; they count in place of those that the message tells.
 
     Raises:
         Refused: not a Feedback message, or truth and response have different lengths.
@@ -59,10 +77,16 @@ def read_feedback(document: Any, answer: str) -> Feedback:
         raise Refused(400, "feedback has neither reward nor truth")
     reward = _reward(document.get("reward"))
     response = read_message(document.get("response") or {}, "response")
-    predictions = _outputs(document.get("response"), answer) or _values(response, answer)
-    truths = _values(read_message(_truth(document.get("truth")), "truth"), "")
+    if targets:
+        predictions = known or _named_rows(document.get("response"), ())
+        truths = _named_rows(document.get("truth"), targets)
+    else:
+        predictions = known or _outputs(document.get("response"), answer) or _values(response, answer)
+        truths = _values(read_message(_truth(document.get("truth")), "truth"), "")
     if truths and not predictions:
-        raise Refused(400, "feedback has a truth and no response; send back the answer that it judges")
+        raise Refused(
+            400, "feedback has a truth and no response; send back the answer that it judges, or its meta.puid"
+        )
     if truths and len(truths) != len(predictions):
         raise Refused(400, f"feedback has {len(truths)} truths for {len(predictions)} predictions")
     predictor = response.tags.get("predictor", "")
@@ -99,6 +123,27 @@ def judge(feedback: Feedback, recipe: Recipe) -> list[bool]:
 def owner(feedback: Feedback, headers: Mapping[str, str]) -> str:
     """Return the name of the predictor that the feedback is for; empty when none is named."""
     return headers.get(ROUTE, "") or feedback.predictor
+
+
+def _named_rows(value: Any, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return values by name for each row: of `{name: value}`, `{name: [values]}`, a list of such, or a jsonData of it.
+
+    Raises:
+        Refused: a name is missing or unknown, or the lists have different lengths; not where `names` is empty.
+    """
+    if isinstance(value, dict) and isinstance(value.get("jsonData"), (dict, list)):
+        value = value["jsonData"]
+    if value is None or (not names and not isinstance(value, dict)):
+        return []
+    if isinstance(value, list):
+        return [row for one in value for row in _named_rows(one, names)]
+    if not isinstance(value, dict) or (names and set(value) != set(names)):
+        raise Refused(400, f"truth has to name {', '.join(names)}: {{{names[0]!r}: ...}}")
+    listed = {name: item if isinstance(item, list) else [item] for name, item in value.items()}
+    if len({len(items) for items in listed.values()}) > 1:
+        raise Refused(400, "truth has lists of different lengths")
+    rows = zip(*listed.values(), strict=True)
+    return [dict(zip(listed, row, strict=True)) for row in rows]
 
 
 def _reward(value: Any) -> float:

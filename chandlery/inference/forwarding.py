@@ -42,6 +42,8 @@ async def forward(settings: Settings, document: Any, predictor: str, request_id:
         REQUEST_ID: request_id,
         "content-type": "application/json",
     }
+    if settings.feedback_token:
+        headers["authorization"] = f"Bearer {settings.feedback_token}"
     async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
         try:
             response = await client.post(address, content=orjson.dumps(document), headers=headers)

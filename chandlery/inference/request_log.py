@@ -12,13 +12,13 @@ import orjson
 
 from chandlery.progress import report
 
-FLUSH_SECONDS = 1.0
+FLUSH_SECONDS = 0.5
 ROTATE_BYTES = 64 * 1024 * 1024
 KEPT = 3  # rotated files kept beside the current one
 
 
 class RequestLog:
-    """Lines of `<folder>/<predictor>-<pid>.jsonl`, gathered in memory and written once a second.
+    """Lines of `<folder>/<predictor>-<pid>.jsonl`, gathered in memory and written half a second later.
 
     Args:
         folder: where the files go; None: nothing is logged.
@@ -38,35 +38,61 @@ class RequestLog:
         self._fields = fields
         self._rotate_bytes = rotate_bytes
         self._lines: list[dict[str, Any]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._failed = False
 
-    def add(self, request_id: str, rows: int, status: int) -> None:
+    def add(
+        self,
+        request_id: str,
+        rows: int,
+        status: int,
+        *,
+        puid: str = "",
+        prediction: list[Any] | None = None,
+    ) -> None:
         """Log a prediction.
 
         Args:
             request_id: the caller's or our identifier.
             rows: number of rows; 0 when the request was refused before they were known.
             status: HTTP status answered.
+            puid: the identifier in the answer, where the caller chose another one in its message.
+            prediction: the predictions, for feedback that names the request alone; None: not kept.
         """
         if self.path is not None:
-            self._lines.append(
-                {
-                    "request_id": request_id,
-                    "time": time.time(),
-                    **self._fields,
-                    "rows": rows,
-                    "status": status,
-                }
-            )
+            line = {
+                "request_id": request_id,
+                "time": time.time(),
+                **self._fields,
+                "rows": rows,
+                "status": status,
+            }
+            if puid and puid != request_id:
+                line["puid"] = puid
+            if prediction is not None:
+                line["prediction"] = prediction
+            self._append(line)
+
+    def judged(self, request_id: str) -> None:
+        """Log that feedback on an answer has been counted."""
+        if self.path is not None:
+            self._append({"request_id": request_id, "time": time.time(), **self._fields, "judged": True})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        self._lines.append(line)
+        if self._loop is not None and self._task is None:
+            self._task = self._loop.create_task(self._soon())
 
     def start(self) -> None:
         """Begin to write; call inside the running event loop."""
-        if self.path is not None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = asyncio.get_running_loop()
+        if self._lines:
+            self._task = self._loop.create_task(self._soon())
 
     async def stop(self) -> None:
         """Write what is left."""
+        self._loop = None
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -84,10 +110,12 @@ class RequestLog:
                 report("request_log.failed", f"request log {self.path}: {error}")
             self._failed = True
 
-    async def _run(self) -> None:
-        while True:
+    async def _soon(self) -> None:
+        # Only while there is something to write: a server at rest does not wake up.
+        while self._lines:
             await asyncio.sleep(FLUSH_SECONDS)
             await asyncio.to_thread(self.flush)
+        self._task = None
 
     def _write(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from chandlery import __version__
@@ -39,6 +39,7 @@ class Settings:
         grace: seconds that requests in flight get to finish after that.
         request_log: folder of the request log; None: none is kept.
         gateway: base URL of the prediction gateway, to which feedback for other predictors goes; empty: none.
+        feedback_token: what feedback has to bring as `authorization: Bearer ...`; empty: nothing.
         executor_metrics: export the metrics that Seldon's executor exports; off where a real executor stands in front.
     """
 
@@ -63,6 +64,7 @@ class Settings:
     grace: float = 20.0
     request_log: Path | None = None
     gateway: str = ""
+    feedback_token: str = field(default="", repr=False)
     executor_metrics: bool = True
 
 
@@ -99,6 +101,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         grace=_number(environment, "CHANDLERY_GRACE_SECONDS", Settings.grace, 0, 3600),
         request_log=Path(log) if log else None,
         gateway=environment.get("CHANDLERY_GATEWAY", "").rstrip("/"),
+        feedback_token=environment.get("CHANDLERY_FEEDBACK_TOKEN", ""),
         executor_metrics=environment.get("CHANDLERY_EXECUTOR_METRICS", "true").lower() != "false",
     )
 

@@ -57,7 +57,7 @@ def _matches(path: Path, request_id: str) -> Iterator[LoggedRequest]:
             entry = json.loads(line)
         except ValueError:
             continue  # a line cut short when its server was killed
-        if entry.get("request_id") == request_id:
+        if request_id in (entry.get("request_id"), entry.get("puid")) and "status" in entry:
             yield _read(path, entry)
 
 

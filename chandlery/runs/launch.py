@@ -23,6 +23,7 @@ from chandlery.processes import PYTHON
 from chandlery.processes.locks import claimed
 from chandlery.progress import EVENTS_VARIABLE
 from chandlery.provenance import RUN_VARIABLE
+from chandlery.runs.failure import explain
 from chandlery.runs.record import FAILED, SUCCEEDED, RunRecord, begin, runs_root, save
 
 StepEvent = dict[str, Any]
@@ -102,9 +103,8 @@ def launch(
         ok = child.returncode == 0
         record = replace(record, state=SUCCEEDED if ok else FAILED, finished=time.time(), process=None)
         if not ok and not record.error:
-            record = replace(
-                record, error=[f"the run ended with code {child.returncode}", f"see {folder / 'log.txt'}"]
-            )
+            lines, said = explain(folder / "log.txt", record.tasks, child.returncode)
+            record = replace(record, error=[*lines, *said])
         save(home, record)
         return Launched(record, 0 if ok else _exit_code(follower.failure))
 

@@ -173,7 +173,8 @@ def _applied(house: House) -> dict[str, dict[str, int]]:
     if address is None:
         return {}
     try:
-        dump = httpx.get(f"http://127.0.0.1:{address.admin}/config_dump", timeout=5).json()
+        with httpx.Client(transport=httpx.HTTPTransport(uds=address.admin), timeout=5) as client:
+            dump = client.get("http://admin/config_dump").json()
     except (httpx.HTTPError, ValueError):
         return {}
     found: dict[str, dict[str, int]] = {}
@@ -241,7 +242,6 @@ def _known_ports(house: House) -> dict[int, str]:
         return found
 
     known = {port: name for name, port in read("platform", "ports.json").items()}
-    known |= {read("gateway", "address.json").get("admin", 0): "gateway administration"}
     known |= {read("deployments", "metrics.json").get("port", 0): "metrics"}
     for path in (house.home / "deployments" / "servers").glob("*.json"):
         known[read("deployments", "servers", path.name).get("port", 0)] = path.stem

@@ -1,4 +1,4 @@
-"""A person's request to end a canary early: the annotation that carries it, and how it becomes a verdict.
+"""A person's request to end a canary early, and the annotation that carries it.
 
 It is kept in an annotation of the SeldonDeployment beside the canary's state. So it reaches whoever watches the canary,
 wherever that process runs, and is still there when the process is killed before it acts.
@@ -10,7 +10,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from chandlery.canary.decision.machine import comparison, conclude
 from chandlery.canary.decision.state import CanaryState
 from chandlery.errors import UserError
 
@@ -85,13 +84,3 @@ def check_reason(reason: str) -> None:
             f"the reason has {len(reason)} characters, or characters that are not shown",
             f"one line of at most {LONGEST_REASON} characters",
         )
-
-
-def ended_early(state: CanaryState, request: EarlyEnd) -> CanaryState:
-    """Return the state with the verdict that a person asked for, yet to be carried out."""
-    verdict = VERDICTS[request.decision]
-    reason = (
-        f"ended early by {request.person}: {request.reason} "
-        f"(after {state.elapsed:.0f} s at up to {state.weight} %; {comparison(state, state.policy.primary)})"
-    )
-    return conclude(state, verdict, reason).with_(ended_by=request.person)

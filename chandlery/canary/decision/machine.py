@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chandlery.canary.decision.assessment import Assessment, RailEvidence, assess
+from chandlery.canary.decision.early_end import VERDICTS, EarlyEnd
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.decision.state import CanaryState, Epoch, EvidencePoint, Verdict
 from chandlery.resources.counts import Counts, Metric
@@ -95,6 +96,15 @@ def finished(state: CanaryState) -> CanaryState:
 def conclude(state: CanaryState, verdict: Verdict, reason: str) -> CanaryState:
     """Return the state with a verdict that is yet to be carried out."""
     return state.with_(phase="finishing", verdict=verdict, reason=reason)
+
+
+def ended_early(state: CanaryState, request: EarlyEnd) -> CanaryState:
+    """Return the state with the verdict that a person asked for, yet to be carried out."""
+    reason = (
+        f"ended early by {request.person}: {request.reason} "
+        f"(after {state.elapsed:.0f} s at up to {state.weight} %; {comparison(state, state.policy.primary)})"
+    )
+    return conclude(state, VERDICTS[request.decision], reason).with_(ended_by=request.person)
 
 
 def _count(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from chandlery import progress
 from chandlery.canary.decision import machine as machine
 from chandlery.canary.decision.assessment import Assessment
-from chandlery.canary.decision.early_end import EarlyEnd, ended_early
+from chandlery.canary.decision.early_end import EarlyEnd
 from chandlery.canary.decision.machine import NextAction, e_value
 from chandlery.canary.decision.policy import ReleasePolicy
 from chandlery.canary.decision.state import CanaryState
@@ -34,8 +34,8 @@ from chandlery.resources.counts import Counts
 
 REPORT_SECONDS = 10.0  # the longest silence while there is news
 SILENCE_SECONDS = 600.0  # the longest silence without news: each one is twice as long as the one before
-MISSING_TRAFFIC_SECONDS = 30.0  # without any request for so long, the canary tells how to get some
-MISSING_FEEDBACK_REQUESTS = 300  # without feedback on any of so many, likewise
+MISSING_SECONDS = 10.0  # without any request for so long, the canary tells how to get some
+MISSING_FEEDBACK_REQUESTS = 300  # without feedback on any of so many, after as long, likewise
 BASELINE_SECONDS = 60.0  # counters that cannot be read for so long after a shift end the step
 
 
@@ -96,6 +96,7 @@ class Canary:
         self._stored_at = -math.inf
         self._get_traffic = get_traffic
         self._get_feedback = get_feedback
+        self._counted_before: Counts | None = None
         self._told: tuple[object, ...] = ()
         self._told_at = -math.inf
         self._silence = REPORT_SECONDS
@@ -125,7 +126,7 @@ class Canary:
         while state.phase in ("shifting", "observing"):
             request = self._request(state)
             if request:
-                state = self._store(ended_early(state, request))
+                state = self._store(machine.ended_early(state, request))
                 break
             if state.phase == "shifting":
                 state = self._shift(state)
@@ -312,12 +313,22 @@ class Canary:
         return state
 
     def _tell_what_is_missing(self, state: CanaryState) -> None:
+        policy, now = state.policy, state.last[0] + state.last[1]
+        if self._counted_before is None:
+            self._counted_before = now
+        # The counters themselves: what comes within a grace is not counted as evidence, and comes nevertheless.
+        new = now.since(self._counted_before)
         champion, challenger = state.totals()
-        requests = champion.requests + challenger.requests
-        if not requests and state.elapsed >= MISSING_TRAFFIC_SECONDS:
+        counted = champion + challenger
+        waited = state.elapsed - MISSING_SECONDS  # counters may be as old as the grace
+        if waited >= policy.grace_seconds and not (new.requests or counted.requests):
             self._tell_missing_traffic(f"no request for {state.elapsed:.0f} s")
-        unjudged = not champion.judged + challenger.judged and requests >= MISSING_FEEDBACK_REQUESTS
-        if self._get_feedback and state.policy.primary == "wrong" and unjudged:
+        unjudged = 0 if new.judged or counted.judged else counted.requests
+        if waited >= policy.label_grace_seconds and unjudged >= MISSING_FEEDBACK_REQUESTS:
+            self._tell_missing_feedback(state, unjudged)
+
+    def _tell_missing_feedback(self, state: CanaryState, requests: int) -> None:
+        if self._get_feedback and state.policy.primary == "wrong":
             self._report(
                 "canary.no_feedback",
                 f"canary: no feedback on {requests} requests, and without it nothing is known of wrong answers and nothing "

@@ -66,7 +66,7 @@ class Controller:
         self._session = session
         self._place = Place(home)
         self._servers = Servers(home, command)
-        self._publisher = Publisher(self._place, session)
+        self._publisher = Publisher(self._place)
         self.counters = Counters(home / "deployments" / "counters.json")
         self.scraper = Scraper(self._place, session, self.counters, self._servers)
         self._written: dict[str, tuple[str, Document]] = {}

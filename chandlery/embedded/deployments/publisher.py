@@ -26,12 +26,10 @@ class Publisher:
 
     Args:
         place: files of the gateway.
-        session: HTTP session for its administration port.
     """
 
-    def __init__(self, place: Place, session: aiohttp.ClientSession) -> None:
+    def __init__(self, place: Place) -> None:
         self._place = place
-        self._session = session
         self.table: Table = read_table(place.table)
         self.in_force = False
         self._asked = 0.0
@@ -110,6 +108,6 @@ class Publisher:
         if address is None:
             return _AWAY
         try:
-            return await read_versions(self._session, address.admin)
+            return await read_versions(address.admin)
         except (aiohttp.ClientError, TimeoutError):
             return _AWAY

@@ -92,7 +92,7 @@ class Scraper:
         if address is None:
             return
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            self._counters.add_gateway(address.pid, await read_counts(self._session, address.admin))
+            self._counters.add_gateway(address.pid, await read_counts(address.admin))
 
     async def _feedback(self, server: Server) -> None:
         process, record = _process(server), server.record

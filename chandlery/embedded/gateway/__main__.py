@@ -12,7 +12,7 @@ import sys
 
 from chandlery import addresses
 from chandlery.embedded.gateway import envoy
-from chandlery.embedded.gateway.place import Address, Place, read_address, write_address
+from chandlery.embedded.gateway.place import Address, Place, prepare_admin, read_address, write_address
 from chandlery.embedded.gateway.table import read_table, write_table
 from chandlery.errors import ChandleryError, PlatformError, UserError
 from chandlery.processes.locks import claim_service
@@ -35,10 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
         os.set_inheritable(claim_service(place.lock, running), True)
         kind, binary = choose_kind()
         port = choose_port(options.port, last.port if last else 0)
-        admin = choose_port(0, last.admin if last else 0, frozenset({port}))
         if last and port != last.port and not options.port:
             print(f"gateway: port {last.port} is in use by another program; using {port}", flush=True)
-        address = Address(kind, port, admin, os.getpid())
+        address = Address(kind, port, str(place.admin), os.getpid())
         _prepare(place)
         write_address(place, address)
     except ChandleryError as error:
@@ -48,9 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     if kind == "aiohttp":
         from chandlery.embedded.gateway.fallback import run
 
-        run(place, port, admin)
+        run(place, port)
         return 0
-    envoy.write_bootstrap(place, port, admin)
+    envoy.write_bootstrap(place, port)
     table = read_table(place.table)
     envoy.write_clusters(place, 2 * table.version + 1, table)
     envoy.write_routes(place, table)
@@ -97,6 +96,7 @@ def choose_kind() -> tuple[str, str]:
 
 
 def _prepare(place: Place) -> None:
+    prepare_admin(place)
     if not place.table.exists():
         write_table(place.table, read_table(place.table))
 

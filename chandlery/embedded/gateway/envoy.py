@@ -73,9 +73,9 @@ def envoy_version(binary: Path) -> str:
     return match[1] if match else done.stdout.strip()
 
 
-def write_bootstrap(place: Place, port: int, admin: int) -> None:
+def write_bootstrap(place: Place, port: int) -> None:
     """Write Envoy's start-up configuration."""
-    write_json(place.bootstrap, bootstrap(place, port, admin))
+    write_json(place.bootstrap, bootstrap(place, port))
 
 
 def write_clusters(place: Place, version: int, *tables: Table) -> None:
@@ -91,11 +91,11 @@ def write_routes(place: Place, table: Table) -> None:
     write_json(place.routes, {"version_info": str(table.version), "resources": [route_configuration(table)]})
 
 
-def bootstrap(place: Place, port: int, admin: int) -> dict[str, Any]:
+def bootstrap(place: Place, port: int) -> dict[str, Any]:
     """Return Envoy's start-up configuration."""
     return {
         "node": {"id": "chandlery", "cluster": "chandlery"},
-        "admin": {"address": _address(HOST, admin)},
+        "admin": {"address": {"pipe": {"path": str(place.admin), "mode": 0o600}}},
         "overload_manager": {
             "resource_monitors": [
                 {

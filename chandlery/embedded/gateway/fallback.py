@@ -56,12 +56,12 @@ _HOP_BY_HOP = frozenset(
 )
 
 
-def run(place: Place, port: int, admin: int) -> None:
+def run(place: Place, port: int) -> None:
     """Serve until SIGTERM or SIGINT."""
-    asyncio.run(_run(place, port, admin))
+    asyncio.run(_run(place, port))
 
 
-async def _run(place: Place, port: int, admin: int) -> None:
+async def _run(place: Place, port: int) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,7 +70,10 @@ async def _run(place: Place, port: int, admin: int) -> None:
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=3.0)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
         proxy = Proxy(place, session)
-        runners = [await _listen(proxy.application(), port), await _listen(proxy.administration(), admin)]
+        runners = [await _runner(proxy.application()), await _runner(proxy.administration())]
+        await web.TCPSite(runners[0], HOST, port).start()
+        await web.UnixSite(runners[1], str(place.admin)).start()
+        place.admin.chmod(0o600)
         following = asyncio.create_task(proxy.follow())
         await stop.wait()
         following.cancel()
@@ -78,10 +81,9 @@ async def _run(place: Place, port: int, admin: int) -> None:
             await runner.cleanup()
 
 
-async def _listen(application: web.Application, port: int) -> web.AppRunner:
+async def _runner(application: web.Application) -> web.AppRunner:
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
     await runner.setup()
-    await web.TCPSite(runner, HOST, port).start()
     return runner
 
 

@@ -1,17 +1,14 @@
-"""Counters of a gateway, and the table that it applies, read from its administration port. Both kinds answer alike."""
+"""Counters of a gateway, and the table that it applies, read from its administration socket. Both kinds answer alike."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from chandlery.embedded.gateway.envoy import ROUTE_CONFIG
-from chandlery.processes.ports import HOST
 
-if TYPE_CHECKING:
-    import aiohttp
+TIMEOUT_SECONDS = 5.0
 
 # Weighted clusters alone (four parts): a request that names its predictor is not evidence.
 _COUNTS = r"^cluster\.[^./]+/[^./]+/[^./]+/[^./]+\.upstream_rq_([1-5][0-9][0-9]|time)$"
@@ -41,23 +38,29 @@ class ClusterCounts:
     milliseconds: float = 0.0
 
 
-async def read_counts(session: aiohttp.ClientSession, admin: int) -> dict[str, ClusterCounts]:
+async def read_counts(admin: str) -> dict[str, ClusterCounts]:
     """Return the counters by cluster name.
+
+    Args:
+        admin: path of the gateway's administration socket.
 
     Raises:
         aiohttp.ClientError: the gateway does not answer.
     """
-    text = await _get(session, admin, "/stats/prometheus", {"filter": _COUNTS, "usedonly": ""})
+    text = await _get(admin, "/stats/prometheus", {"filter": _COUNTS, "usedonly": ""})
     return parse_counts(text)
 
 
-async def read_versions(session: aiohttp.ClientSession, admin: int) -> tuple[int, int]:
+async def read_versions(admin: str) -> tuple[int, int]:
     """Return the versions of the clusters and of the routes that the gateway applies; 0 for none yet.
+
+    Args:
+        admin: path of the gateway's administration socket.
 
     Raises:
         aiohttp.ClientError: the gateway does not answer.
     """
-    text = await _get(session, admin, "/stats", {"filter": _VERSIONS, "type": "TextReadouts"})
+    text = await _get(admin, "/stats", {"filter": _VERSIONS, "type": "TextReadouts"})
     return parse_versions(text)
 
 
@@ -88,7 +91,13 @@ def _number(text: str) -> int:
     return int(stripped) if stripped.isdecimal() else 0
 
 
-async def _get(session: aiohttp.ClientSession, admin: int, path: str, parameters: Mapping[str, str]) -> str:
-    async with session.get(f"http://{HOST}:{admin}{path}", params=dict(parameters)) as answer:
+async def _get(admin: str, path: str, parameters: Mapping[str, str]) -> str:
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(admin)), timeout=timeout) as session,
+        session.get(f"http://admin{path}", params=dict(parameters)) as answer,
+    ):
         answer.raise_for_status()
         return await answer.text()

