@@ -57,6 +57,22 @@ class Voyages(Flights):
         return np.stack([np.nan_to_num(rows["crew"], nan=-1.0), rows["port"] == ""], axis=1).astype("float32")
 
 
+class Trips(Flights):
+    """Two targets; a prediction is wrong when the minutes are."""
+
+    schema = (Column("hour", "int64"), Column("minutes"), Column("seats", "int64"))
+    target = ("minutes", "seats")
+
+    def featurize(self, rows: Columns) -> np.ndarray:
+        return rows["hour"].astype("float32")[:, None]
+
+    def answer(self, outputs: np.ndarray) -> Columns:
+        return {"seats": outputs[:, 0].astype("int64"), "minutes": 10 * outputs[:, 0]}
+
+    def wrong(self, prediction, truth) -> bool:
+        return abs(prediction["minutes"] - truth["minutes"]) > 1
+
+
 class Dated(Flights):
     """A text column that not every text fits, as a date."""
 
