@@ -27,12 +27,12 @@ import numpy as np
 from chandlery.arrays import Arrays
 from chandlery.errors import RecipeError
 from chandlery.recipe_import import import_recipe
-from chandlery.schema import Column, Columns, Value
+from chandlery.schema import DTYPES, Column, Columns, Value
 from chandlery.state import State
 from chandlery.state import checked as checked_state
-from chandlery.tables import Csv, read_tables
+from chandlery.tables import EXACT, Csv, read_tables
 
-__all__ = ["Arrays", "Column", "Columns", "Csv", "Parameter", "Recipe", "State", "Value"]
+__all__ = ["Arrays", "Column", "Columns", "Csv", "Parameter", "Recipe", "Refused", "State", "Value"]
 
 # The tasks that a recipe may name. `binary` and `multiclass` say more exactly what `classification` leaves to the
 # number of classes.
@@ -264,19 +264,20 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
     if wants_text != (array.dtype.kind in "UO"):
         raise RecipeError(f"{what}: {column.name!r} is {array.dtype}", f"expected {describe(columns)}")
     if wants_text:
-        return _texts(array, f"{what}: {column.name!r}")
+        return _texts(column, array, f"{what}: {column.name!r}")
     if array.dtype.kind not in "biuf":
         raise RecipeError(f"{what}: {column.name!r} is {array.dtype}", f"expected {describe(columns)}")
-    if column.nullable and column.dtype.startswith("int"):
+    whole = "int" in column.dtype
+    if whole and column.nullable:
         return _whole_with_gaps(column, array, columns, what)
     if array.dtype == column.dtype:
         converted = array.copy()
     else:
         with np.errstate(all="ignore"):  # a number that does not fit is refused below, not warned of
             converted = array.astype(column.dtype)
-        if column.dtype.startswith("int") and not np.array_equal(converted, array):
+        if (whole or column.dtype == "bool") and not np.array_equal(converted, array):
             raise RecipeError(
-                f"{what}: {column.name!r} is not whole numbers", f"expected {describe(columns)}"
+                f"{what}: {column.name!r} {_misfit(column, array)}", f"expected {describe(columns)}"
             )
     if not column.nullable and converted.dtype.kind == "f" and not np.isfinite(converted).all():
         raise RecipeError(
@@ -285,23 +286,47 @@ def _convert(column: Column, array: np.ndarray, columns: tuple[Column, ...], wha
     return converted
 
 
+def _misfit(column: Column, array: np.ndarray) -> str:
+    """Return in words why numbers do not become whole numbers or booleans."""
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        return "has a missing value"
+    if column.dtype == "bool":
+        return "has a number that is neither 0 nor 1"
+    if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):
+        return "is not whole numbers"
+    return f"has a number that {column.dtype} cannot hold"
+
+
 def _whole_with_gaps(column: Column, array: np.ndarray, columns: tuple[Column, ...], what: str) -> np.ndarray:
     """Return whole numbers of which some may be missing: float64 with NaN, for want of an integer that says so.
 
     Always float64: the type of a row must not depend on the rows beside it.
     """
-    if array.dtype.kind == "f":
-        known = array[~np.isnan(array)]
-        if not np.array_equal(known, np.floor(known)) or np.isinf(known).any():
-            raise RecipeError(
-                f"{what}: {column.name!r} is not whole numbers", f"expected {describe(columns)}"
-            )
+    known = array[~np.isnan(array)] if array.dtype.kind == "f" else array
+    expected = f"expected {describe(columns)}"
+    if known.dtype.kind == "f" and (not np.array_equal(known, np.floor(known)) or np.isinf(known).any()):
+        raise RecipeError(f"{what}: {column.name!r} is not whole numbers", expected)
+    # As a float the limit itself may be a neighbour that was rounded.
+    most = EXACT - 1 if known.dtype.kind == "f" else EXACT
+    if known.dtype.itemsize == 8 and ((known > most) | (known < -most)).any():
+        raise RecipeError(
+            f"{what}: {column.name!r} has a number beyond 2^53, and a column with missing values is of floats",
+            f"declare it str; {expected}",
+        )
     return array.astype("float64")
 
 
-def _texts(array: np.ndarray, what: str) -> np.ndarray:
+def _texts(column: Column, array: np.ndarray, what: str) -> np.ndarray:
     if array.dtype.kind == "U":
         return array.copy()
+    if not all(isinstance(value, str) for value in array.flat):
+        missing = np.array([_is_missing(value) for value in array.flat]).reshape(array.shape)
+        if missing.any() and not column.nullable:
+            raise RecipeError(
+                f"{what} has a missing text",
+                "declare the Column nullable, which makes it the empty text, or fill it before",
+            )
+        array = np.where(missing, "", array)
     lengths = np.fromiter(
         (len(value) if isinstance(value, str) else 0 for value in array.flat), dtype="int64"
     )
@@ -317,6 +342,15 @@ def _texts(array: np.ndarray, what: str) -> np.ndarray:
     ):
         raise RecipeError(f"{what} has a text that ends with a NUL character", "remove it in load()")
     return texts
+
+
+def _is_missing(value: object) -> bool:
+    """Return whether a value among texts stands for none: None, NaN, or what pandas has for it."""
+    return (
+        value is None
+        or (isinstance(value, float) and value != value)
+        or type(value).__name__ in ("NAType", "NaTType")
+    )
 
 
 @dataclass(frozen=True)
@@ -489,6 +523,7 @@ def _check(recipe: Recipe, reference: str) -> None:
             )
     if recipe.task not in TASKS:
         raise RecipeError(f"recipe {reference!r}: task is {recipe.task!r}", f"valid: {', '.join(TASKS)}")
+    _check_columns(recipe, reference)
     names = {column.name for column in recipe.schema}
     for target in recipe.targets():
         if target not in names:
@@ -497,6 +532,12 @@ def _check(recipe: Recipe, reference: str) -> None:
             )
     if not recipe.targets():
         raise RecipeError(f"recipe {reference!r} has no target", "name one column of its schema, or several")
+    unknown = [name for name in recipe.slices if name not in names]
+    if unknown:
+        raise RecipeError(
+            f"recipe {reference!r}: slices has {unknown[0]!r}, which is not in its schema",
+            f"it has: {', '.join(column.name for column in recipe.schema)}",
+        )
     if recipe.task == "binary" and len(recipe.classes) != 2:
         raise RecipeError(
             f"recipe {reference!r}: task is binary and it has {len(recipe.classes)} classes",
@@ -517,6 +558,20 @@ def _check(recipe: Recipe, reference: str) -> None:
             f"recipe {reference!r}: featurize() takes a state and there is no fit() to learn it",
             "write fit(self, rows), or featurize(self, rows)",
         )
+
+
+def _check_columns(recipe: Recipe, reference: str) -> None:
+    seen: set[str] = set()
+    for column in recipe.schema:
+        what = f"recipe {reference!r}: column {column.name!r}"
+        if column.dtype not in DTYPES:
+            hint = "declare it str: dates and times are ISO 8601 texts" if "date" in column.dtype else ""
+            raise RecipeError(
+                f"{what} has the type {column.dtype!r}", hint or f"valid: {', '.join(sorted(DTYPES))}"
+            )
+        if column.name in seen:
+            raise RecipeError(f"{what} is there twice", "rename one of them")
+        seen.add(column.name)
 
 
 def learns(recipe: Recipe) -> bool:
@@ -657,7 +712,7 @@ def hashed_columns(recipe: Recipe, rows: Columns) -> Columns:
 
 
 def _hashed(column: Column, array: np.ndarray) -> np.ndarray:
-    if not (column.dtype.startswith("int") and array.dtype.kind == "f"):
+    if not ("int" in column.dtype and array.dtype.kind == "f"):
         return array
     missing = np.isnan(array)
     return np.where(missing, np.iinfo(column.dtype).min, np.where(missing, 0, array).astype(column.dtype))

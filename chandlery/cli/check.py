@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chandlery.cli.output import print_json, print_table, visible
-from chandlery.errors import require_extra
+from chandlery.errors import UserError, require_extra
 
 
 def check(reference: str, data: Path | None, *, as_json: bool) -> int:
@@ -19,15 +19,18 @@ def check(reference: str, data: Path | None, *, as_json: bool) -> int:
 
     Raises:
         RecipeError: the recipe cannot be loaded, or the data not be read.
+        UserError: no row of the data is one to train on.
     """
     require_extra("train", "tensorflow")
     from chandlery.lean import load_tensorflow
     from chandlery.recipe import load_recipe
-    from chandlery.training.contract import METHODS, check_recipe, first_rows
+    from chandlery.training.contract import METHODS, check_recipe, training_rows
     from chandlery.training.dataset import open_rows
 
     recipe = load_recipe(reference).recipe
-    rows = None if data is None else first_rows(open_rows(recipe, data.resolve()))
+    rows = None if data is None else training_rows(recipe, open_rows(recipe, data.resolve()))
+    if rows == {}:
+        raise UserError(f"no row in {data} is in the training part", "use more rows: it takes 70 percent")
     with _quiet():
         load_tensorflow()
         found = check_recipe(recipe, rows)

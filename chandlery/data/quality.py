@@ -187,7 +187,7 @@ def _structure(schema: Sequence[Column], rows: Columns) -> Iterator[Finding]:
 
 def _fits(column: Column, array: np.ndarray) -> bool:
     declared = np.dtype(column.dtype if column.dtype != "str" else "U").kind
-    if column.dtype.startswith("int") and column.nullable and array.dtype.kind == "f":
+    if "int" in column.dtype and column.nullable and array.dtype.kind == "f":
         return True  # whole numbers with gaps have no integer form in numpy
     if array.dtype.kind not in _FITS.get(declared, declared):
         return False

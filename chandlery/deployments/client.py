@@ -177,7 +177,8 @@ class Endpoint:
 
         Args:
             answer: an answer with status 200.
-            truth: true value of each row (array or list of n), or None when only a reward is known.
+            truth: true value of each row (array or list of n), several targets by name; None when only a reward is
+                known.
             reward: 0 (bad) to 1 (good); None leaves it to the truth.
 
         Returns:
@@ -420,7 +421,11 @@ class _Wire:
         document: dict[str, Any] = {
             "response": {"meta": meta, "jsonData": {k: _listed(v) for k, v in answer.answers.items()}}
         }
-        if truth is not None:
+        if isinstance(truth, Mapping):
+            document["truth"] = {
+                "jsonData": {k: _listed(np.atleast_1d(np.asarray(v))) for k, v in truth.items()}
+            }
+        elif truth is not None:
             document["truth"] = {"data": {"ndarray": _listed(np.atleast_1d(np.asarray(truth)))}}
         if reward is not None:
             document["reward"] = float(reward)

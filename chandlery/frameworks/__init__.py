@@ -150,20 +150,20 @@ def save(model: TrainableModel, folder: Path, module: types.ModuleType | None = 
 
 
 def load(
-    description: Mapping[str, Any], folder: Path, module: types.ModuleType | None = None
+    description: Mapping[str, Any], folder: Path, module: types.ModuleType | str | None = None
 ) -> TrainableModel:
     """Load the model that `save` wrote to `folder`.
 
     Args:
         description: what `save` returned, from a manifest that anyone may have written.
         folder: the files.
-        module: the module of the recipe's snapshot, as it was imported from the package.
+        module: the module of the recipe's snapshot, as it was imported from the package, or its name.
 
     Raises:
         ModelLoadError: the description names a class that is not allowed, a file is a pickle, or the files are damaged.
         MissingExtraError: the library of the model is not installed.
     """
-    cls = _class(description.get("class"), module)
+    cls = _class(description.get("class"), sys.modules.get(module) if isinstance(module, str) else module)
     if not folder.is_dir():
         raise ModelLoadError(f"{folder}: the model's files are missing", "train the model again")
     refuse_pickles(folder)

@@ -110,7 +110,12 @@ def _order(expected: list[str], names: Sequence[str]) -> list[int]:
 
 def _typed(column: Column, part: np.ndarray, mixed: bool) -> np.ndarray:
     """Undo what one array for all columns did to a column of another type."""
-    if column.dtype == "str" and part.dtype.kind == "O" and any(not isinstance(v, str) for v in part.flat):
+    allowed = (str, type(None)) if column.nullable else str
+    if (
+        column.dtype == "str"
+        and part.dtype.kind == "O"
+        and any(not isinstance(v, allowed) for v in part.flat)
+    ):
         raise Refused(400, f"{column.name!r} has a value that is not text; expected {describe((column,))}")
     if column.dtype == "str" or part.dtype.kind not in "UO":
         return part

@@ -226,10 +226,8 @@ class ChandleryModel:
         outcomes = [reward < 0.5]
         if np.size(truth) and np.size(features):
             answers = self.answers(self.rows(features, feature_names))
-            prediction = next(iter(answers.values()))
             outcomes = [
-                bool(self.recipe.wrong(p, t))
-                for p, t in zip(prediction.tolist(), np.ravel(truth).tolist(), strict=True)
+                bool(self.recipe.wrong(p, t)) for p, t in zip(*self._pairs(answers, truth), strict=True)
             ]
         self._pending += [
             {
@@ -241,6 +239,18 @@ class ChandleryModel:
             for wrong in outcomes
         ]
         return []
+
+    def _pairs(self, answers: Columns, truth: Any) -> tuple[list[Any], list[Any]]:
+        """Return prediction and truth of each row as `wrong` takes them; of several targets by name, in their order."""
+        if isinstance(self.recipe.target, str):
+            return next(iter(answers.values())).tolist(), np.ravel(truth).tolist()
+        targets = self.recipe.targets()
+        table = np.reshape(truth, (-1, len(targets))).tolist()
+        predicted = zip(*(values.tolist() for values in answers.values()), strict=True)
+        return (
+            [dict(zip(answers, row, strict=True)) for row in predicted],
+            [dict(zip(targets, row, strict=True)) for row in table],
+        )
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the counters that Seldon's wrapper adds up: outcomes since it last asked."""

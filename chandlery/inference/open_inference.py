@@ -106,11 +106,16 @@ def _cast(array: np.ndarray, datatype: str, what: str) -> np.ndarray:
     text = array.dtype.kind == "U"
     if array.size == 0:
         return array.astype(TYPES[datatype])
-    if array.dtype.kind == "O" and datatype.startswith("FP"):
+    # null: NaN among numbers, and as it is among texts. The recipe decides whether it may be there.
+    if array.dtype.kind == "O" and datatype.startswith(("FP", "INT", "UINT")):
         try:
-            return array.astype(TYPES[datatype])  # null is NaN; the recipe decides whether it may be
-        except (TypeError, ValueError) as error:
+            if any(isinstance(value, str) for value in array.flat):
+                raise ValueError("a text")
+            return array.astype(TYPES[datatype] if datatype.startswith("FP") else "float64")
+        except (TypeError, ValueError, OverflowError) as error:
             raise Refused(400, f"{what} is {datatype} and holds a value that is not a number") from error
+    if array.dtype.kind == "O" and datatype == "BYTES" and not any(_is_number(v) for v in array.flat):
+        return array
     if array.dtype.kind == "O" or text != (datatype == "BYTES"):
         raise Refused(400, f"{what} is {datatype} and holds something else")
     if text:
@@ -120,6 +125,10 @@ def _cast(array: np.ndarray, datatype: str, what: str) -> np.ndarray:
     if not datatype.startswith("FP") and not np.array_equal(cast, array):
         raise Refused(400, f"{what} is {datatype} and holds a value that is not")
     return cast
+
+
+def _is_number(value: object) -> bool:
+    return value is not None and not isinstance(value, str)
 
 
 def _wanted(outputs: Any) -> list[str]:

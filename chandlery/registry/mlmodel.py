@@ -19,7 +19,8 @@ from chandlery.model import MANIFEST, Manifest
 
 MLMODEL = "MLmodel"
 LOADER = "chandlery.registry.pyfunc"
-MODEL = "model"  # in a package the folder, and in the manifest the description, of a model that is not Keras'
+MODEL = "model"  # folder of a package that holds a model of another framework than Keras
+FRAMEWORK = "framework"  # of a manifest: what `chandlery.frameworks.save` returned
 
 # The types of a table's column in MLflow's words. A DataFrame's floats are double, and MLflow narrows none.
 COLUMN_TYPES = {
@@ -116,7 +117,7 @@ def signature(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _kind(package: Path) -> str:
     """Return the adapter of this package that wrote the model; "" for Keras and for a class of the recipe."""
-    description = json.loads((package / MANIFEST).read_text(encoding="utf-8")).get(MODEL)
+    description = json.loads((package / MANIFEST).read_text(encoding="utf-8")).get(FRAMEWORK)
     name = description.get("class") if isinstance(description, Mapping) else None
     prefix, _, cls = str(name).partition(":")
     return cls if prefix.startswith("chandlery.frameworks.") else ""

@@ -33,6 +33,7 @@ from chandlery.recipe import (
     learn,
     learns,
     load_recipe,
+    part_of,
     take,
 )
 from chandlery.training.dataset import Chunks, featurize, label_arrays, open_rows
@@ -133,29 +134,41 @@ def check_recipe(recipe: Recipe, rows: Columns | None, with_model: bool = True) 
 
 
 def require(recipe: Recipe, rows: Columns | Chunks, with_model: bool = True) -> None:
-    """Check a recipe on the first rows of a dataset.
+    """Check a recipe on the first training rows of a dataset; on one without any, which no training takes, nothing.
 
     Raises:
         RecipeError: it breaks the contract; the message tells the first breach.
     """
-    found = check_recipe(recipe, first_rows(rows), with_model)
+    first = training_rows(recipe, rows)
+    if not first:
+        return
+    found = check_recipe(recipe, first, with_model)
     if found.breaches:
-        first = found.breaches[0]
+        breach = found.breaches[0]
         more = f" (and {len(found.breaches) - 1} more: run `chandlery check`)" if found.breaches[1:] else ""
         name = type(recipe).__name__
-        problem = first.problem if name in first.problem else f"{name}.{first.method}: {first.problem}"
-        raise RecipeError(f"{problem}{more}", first.hint)
+        problem = breach.problem if name in breach.problem else f"{name}.{breach.method}: {breach.problem}"
+        raise RecipeError(f"{problem}{more}", breach.hint)
 
 
-def first_rows(rows: Columns | Chunks) -> Columns:
-    """Return all rows of a dataset in memory, or the first chunk of one that is read in chunks."""
-    return next(iter(rows)) if isinstance(rows, Chunks) else rows
+def training_rows(recipe: Recipe, rows: Columns | Chunks) -> Columns:
+    """Return some rows of the training part, which are all that `fit` may see; empty when there are none.
+
+    Of a dataset that is read in chunks they come from the first chunk that has any.
+    """
+    for chunk in rows if isinstance(rows, Chunks) else (rows,):
+        # A sample first: hashing a large dataset takes longer than checking the recipe.
+        for candidates in (few(chunk, 4 * ROWS), chunk):
+            chosen = part_of(recipe, candidates) == "train"
+            if chosen.any():
+                return few(take(candidates, chosen))
+    return {}
 
 
-def few(rows: Columns) -> Columns:
-    """Return at most `ROWS` rows, spread evenly."""
+def few(rows: Columns, most: int = ROWS) -> Columns:
+    """Return at most `most` rows, spread evenly."""
     total = count(rows)
-    return take(rows, np.unique(np.linspace(0, total - 1, min(total, ROWS)).astype(int)))
+    return take(rows, np.unique(np.linspace(0, total - 1, min(total, most)).astype(int)))
 
 
 def example_rows(recipe: Recipe, rows: int) -> Columns:

@@ -14,6 +14,7 @@ from chandlery.errors import RecipeError, TrainingError
 from chandlery.recipe import (
     Columns,
     Recipe,
+    Refused,
     State,
     as_array,
     check_rows,
@@ -181,6 +182,11 @@ def featurize(recipe: Recipe, rows: Columns, state: State | None = None) -> Any:
     what = f"{type(recipe).__name__}.featurize"
     try:
         found = featurized(recipe, inputs, state or {})
+    except Refused as refused:
+        raise RecipeError(
+            f"{what} refused rows of the data: {refused.message}",
+            "leave such rows out in load(), or answer them",
+        ) from refused
     except RecipeError:
         raise
     except Exception as error:

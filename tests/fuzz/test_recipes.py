@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from chandlery.errors import ChandleryError
 from chandlery.recipe import Column, Recipe, check_rows
 from chandlery.training import classification
-from chandlery.training.dataset import featurize, part_of, read_rows, split
-from chandlery.training.fitting import _labels, evaluate
+from chandlery.training.dataset import featurize, label_arrays, part_of, read_rows, split
+from chandlery.training.fitting import evaluate
 
 from .harness import JUNK, cases, plain
 
@@ -114,6 +114,11 @@ def test_load(tmp_path: Path):
             attempt(lambda: split(recipe, rows))
 
 
+def named(arrays):
+    """Return the arrays of what may be one array, several by name, or None."""
+    return list(arrays.values()) if isinstance(arrays, dict) else [] if arrays is None else [arrays]
+
+
 def test_featurize_and_labels():
     recipe = Flights()
 
@@ -121,13 +126,14 @@ def test_featurize_and_labels():
     def case(returned):
         recipe.returned = returned
         features = attempt(lambda: featurize(recipe, GOOD_ROWS))
-        if features is not None:
-            assert features.dtype == np.float32
-            assert np.isfinite(features).all()
-        labels = attempt(lambda: _labels(recipe, GOOD_ROWS))
-        if labels is not None:
-            assert len(labels) == 40
-            attempt(lambda: classification.class_indices(labels, 2))
+        for array in named(features):
+            assert len(array) == 40
+            assert array.dtype.kind in "biufU"
+            assert array.dtype.kind != "f" or np.isfinite(array).all()
+        labels = attempt(lambda: label_arrays(recipe, GOOD_ROWS))
+        for array in named(labels):
+            assert len(array) == 40
+            attempt(lambda array=array: classification.class_indices(array, 2))
 
 
 def test_metrics_and_outputs():

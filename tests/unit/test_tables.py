@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,8 @@ def test_parquet_types(tmp_path: Path) -> None:
             "b": [True, False, True],
             "day": [date(2026, 1, 2)] * 3,
             "naive": [noon, noon, None],
-            "zoned": pa.array(
-                [noon.replace(tzinfo=timezone(timedelta(hours=2)))] * 3, pa.timestamp("us", "Europe/Berlin")
-            ),
+            # In UTC: what pyarrow makes of an offset depends on whether pandera was imported.
+            "zoned": pa.array([noon - timedelta(hours=2)] * 3, pa.timestamp("us", "Europe/Berlin")),
             "decimal": pa.array([1, 2, 3], pa.int64()).cast(pa.decimal128(30, 2)),
         }
     )

@@ -54,7 +54,7 @@ def own_submission(submit: Any) -> Callable[[Any], Submission]:
         (given.package / "model.keras").unlink()
         shutil.rmtree(given.package / "saved_model")
         document = json.loads((given.package / "chandlery.json").read_text())
-        document["model"] = frameworks.save(model, given.package / "model")
+        document["framework"] = frameworks.save(model, given.package / "model")
         (given.package / "chandlery.json").write_text(json.dumps(document))
         return given
 

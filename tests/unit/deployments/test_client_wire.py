@@ -104,6 +104,8 @@ def test_feedback_says_who_answered() -> None:
     assert body["response"]["jsonData"] == {"digit": [3]}
     assert body["truth"] == {"data": {"ndarray": [4]}}
     assert "reward" not in body
+    several = orjson.loads(wire.feedback_body(answer, {"digit": np.array([4]), "ink": 0.5}, None))
+    assert several["truth"] == {"jsonData": {"digit": [4], "ink": [0.5]}}
     assert orjson.loads(wire.feedback_body(answer, None, 0.0))["reward"] == 0.0
 
 

@@ -364,6 +364,8 @@ def test_a_class_of_the_recipe_is_saved_and_loaded(own: LoadedRecipe, tmp_path: 
     assert description == {"class": "recipe:Mean", "flavour": ""}
     again = frameworks.load(description, tmp_path / "m", module)
     assert np.array_equal(again.predict(X), model.predict(X))
+    by_name = frameworks.load(description, tmp_path / "m", module.__name__)
+    assert np.array_equal(by_name.predict(X), model.predict(X))
 
 
 @pytest.mark.parametrize(
@@ -413,7 +415,7 @@ def test_a_manifest_names_nothing_but_adapters_and_the_recipes_classes(
 ) -> None:
     folder = copy("sklearn")
     module = sys.modules[type(own.recipe).__module__]
-    for given in (module, None):
+    for given in (module, module.__name__, "no.such.module", None):
         with pytest.raises(ModelLoadError, match="not allowed"):
             frameworks.load({"class": name}, folder, given)
     with pytest.raises(ModelLoadError, match="not allowed"):

@@ -45,6 +45,13 @@ def test_feedback_is_judged_and_handed_over_once(make_model):
     assert model.metrics() == []
 
 
+def test_feedback_on_several_targets_is_by_name(make_model):
+    model = make_model("Trips")
+    truth = np.array([[10.0, 99.0], [99.0, 2.0]])  # minutes and seats, in the order of the targets
+    model.send_feedback(np.array([[1.0], [2.0]]), [], 0.0, truth, None)
+    assert [metric["tags"]["outcome"] for metric in model.metrics()] == ["right", "wrong"]
+
+
 def test_model_that_is_not_loaded_is_not_healthy(make_model):
     model = ChandleryModel(settings=make_model().settings)
     assert model.init_metadata()["inputs"][1] == {"name": "hour", "datatype": "INT64", "shape": [-1]}

@@ -61,6 +61,49 @@ def test_v1_json_data(make_client):
     assert response.json()["jsonData"] == {"minutes": [7.0], "late": [False]}
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"jsonData": {"port": ["OSL", None, None], "crew": [7, 8, None]}},
+        {"data": {"ndarray": [["OSL", 7], [None, 8], [None, None]]}},
+        {"data": {"names": ["crew", "port"], "ndarray": [[7, "OSL"], [8, None], [None, None]]}},
+    ],
+)
+def test_v1_missing_texts_and_whole_numbers(make_client, sent):
+    answer = make_client("Voyages").post(PREDICTIONS, json=sent)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    minutes = (
+        found["jsonData"]["minutes"] if "jsonData" in sent else [row[0] for row in found["data"]["ndarray"]]
+    )
+    assert minutes == [7, 9, 0]
+
+
+def test_v2_missing_texts_and_whole_numbers(make_client):
+    def ask(crew, port=("OSL", None, None), kind="INT64"):
+        inputs = [tensor("port", "BYTES", list(port)), tensor("crew", kind, crew)]
+        return make_client("Voyages").post(INFER, json={"inputs": inputs})
+
+    for kind in ("INT64", "INT8", "FP64"):
+        answer = ask([7, 8, None], kind=kind)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["outputs"][0]["data"] == [7, 9, 0]
+    for crew in ([7, 8.5, None], [7, 2**60, None], ["7", 8, None], [7, 2**70, None]):
+        assert ask(crew).status_code == 400, crew
+    assert ask([1, 2, 3], port=["OSL", None, 4]).status_code == 400
+
+
+def test_nothing_is_missing_where_it_may_not_be(make_client):
+    for change in ({"airport": [None]}, {"hour": [None]}):
+        answer = make_client().post(PREDICTIONS, json={"jsonData": ROW | change})
+        assert answer.status_code == 400
+        assert next(iter(change)) in answer.json()["status"]["info"]
+    for entry in (tensor("airport", "BYTES", ["HAM", None]), tensor("hour", "INT64", [7, None])):
+        answer = make_client().post(INFER, json=infer(**{entry["name"]: entry}))
+        assert answer.status_code == 400
+        assert "missing" in answer.json()["error"]
+
+
 def test_v1_as_the_executor_of_old_asks(make_client):
     client = make_client()
     form = client.post("/predict", data={"json": json.dumps(TABLE)})

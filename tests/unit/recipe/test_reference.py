@@ -30,6 +30,14 @@ class WrongTask(Tiny):
     task = "ranking"
 class WrongTarget(Tiny):
     target = "z"
+class WrongType(Tiny):
+    schema = (Column("x", "datetime64[D]"), Column("y"))
+class UnknownType(Tiny):
+    schema = (Column("x", "string"), Column("y"))
+class Twice(Tiny):
+    schema = (Column("x"), Column("x"), Column("y"))
+class WrongSlice(Tiny):
+    slices = ("x", "route")
 """
 
 
@@ -94,6 +102,10 @@ def test_a_snapshot_stands_alone(recipe_file: Path, tmp_path_factory: pytest.Tem
         ("tiny.py:Unfinished", "cannot be made"),
         ("tiny.py:WrongTask", "task is 'ranking'"),
         ("tiny.py:WrongTarget", "target 'z' is not in its schema"),
+        ("tiny.py:WrongType", r"column 'x' has the type 'datetime64\[D\]'\ndeclare it str: dates and times"),
+        ("tiny.py:UnknownType", r"column 'x' has the type 'string'\nvalid: bool, float16"),
+        ("tiny.py:Twice", "column 'x' is there twice"),
+        ("tiny.py:WrongSlice", "slices has 'route', which is not in its schema"),
         ("absent.py:Tiny", "no file"),
         ("tiny.py", "is not a reference"),
         ("broken.py:Tiny", "cannot be loaded: ZeroDivisionError"),

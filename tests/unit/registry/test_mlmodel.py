@@ -66,7 +66,7 @@ def with_model(package: Path, model: Any) -> Path:
         path.unlink() if path.is_file() else path.rmdir()
     (package / "saved_model").rmdir()
     document = json.loads((package / "chandlery.json").read_text())
-    document["model"] = frameworks.save(model, package / "model")
+    document["framework"] = frameworks.save(model, package / "model")
     (package / "chandlery.json").write_text(json.dumps(document))
     (package / "requirements.txt").write_text("scikit-learn==1.9.1\nxgboost-cpu==3.2.0\n")
     return finish(package.parent, manifest)

@@ -46,3 +46,16 @@ def test_metric_lines(tmp_path: Path) -> None:
     assert len(accuracies) == 4
     assert lines[-1] == accuracies[-1] == accuracies[-2], "the objective of the finished model comes last"
     assert sum(line.startswith("loss=") for line in lines) == 3
+
+
+@pytest.mark.slow
+def test_trial_of_a_recipe_that_learns_and_streams(tmp_path: Path) -> None:
+    load_example("news").write(tmp_path, 300, 1)
+    command = [sys.executable, "-m", "chandlery.training.trial", "--recipe", "examples/news/recipe.py:News"]
+    command += ["--dataset", str(tmp_path), "--parameter", "epochs=2", "--parameter", "units=8"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    lines = done.stdout.splitlines()
+    assert all(re.fullmatch(r"[a-z_]+=-?[0-9.e+-]+", line) for line in lines), done.stdout
+    assert [line for line in lines if line.startswith("epoch=")] == ["epoch=1", "epoch=2"]
+    assert lines[-1].startswith("accuracy=")
+    assert list((tmp_path).iterdir()) == [tmp_path / "news.csv"], "a trial leaves the data as it was"

@@ -44,6 +44,35 @@ class Flights(Recipe):
         return abs(prediction - truth) > 1
 
 
+class Voyages(Flights):
+    """A text and a whole number that may be missing."""
+
+    schema = (
+        Column("port", "str", nullable=True),
+        Column("crew", "int64", nullable=True),
+        Column("delay", "float64"),
+    )
+
+    def featurize(self, rows: Columns) -> np.ndarray:
+        return np.stack([np.nan_to_num(rows["crew"], nan=-1.0), rows["port"] == ""], axis=1).astype("float32")
+
+
+class Trips(Flights):
+    """Two targets; a prediction is wrong when the minutes are."""
+
+    schema = (Column("hour", "int64"), Column("minutes"), Column("seats", "int64"))
+    target = ("minutes", "seats")
+
+    def featurize(self, rows: Columns) -> np.ndarray:
+        return rows["hour"].astype("float32")[:, None]
+
+    def answer(self, outputs: np.ndarray) -> Columns:
+        return {"seats": outputs[:, 0].astype("int64"), "minutes": 10 * outputs[:, 0]}
+
+    def wrong(self, prediction, truth) -> bool:
+        return abs(prediction["minutes"] - truth["minutes"]) > 1
+
+
 class Dated(Flights):
     """A text column that not every text fits, as a date."""
 
