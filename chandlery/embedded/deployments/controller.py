@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from chandlery.progress import report
 from chandlery.resources.port import SELDON_DEPLOYMENT, Document, ResourceStore
 
 TURN_SECONDS = 0.05
+FULL_SECONDS = 1.0  # between two whole turns while nothing changes
 READY_PROBE_SECONDS = 0.1
 LIVE_PROBE_SECONDS = 5.0
 UNRESPONSIVE_PROBES = 6
@@ -69,6 +70,9 @@ class Controller:
         self._publisher = Publisher(self._place)
         self.counters = Counters(home / "deployments" / "counters.json")
         self.scraper = Scraper(self._place, session, self.counters, self._servers)
+        # A store that can tell its last change cheaply spares the controller at rest from reading all documents.
+        self._stamp: Callable[[], object] | None = getattr(store, "stamp", None)
+        self._seen: object = None
         self._written: dict[str, tuple[str, Document]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -80,10 +84,24 @@ class Controller:
             metrics: `host:port` of the metrics.
         """
         self._adopt()
+        whole = 0.0  # when the last whole turn was
         while not stop.is_set():
-            await self.reconcile(metrics)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), TURN_SECONDS)
+            seen = self._signs()
+            if seen != self._seen or seen is None or time.monotonic() - whole >= FULL_SECONDS:
+                await self.reconcile(metrics)
+                self._seen, whole = seen, time.monotonic()
+            else:
+                self._check_servers()
+            await asyncio.sleep(TURN_SECONDS)
+
+    def _signs(self) -> object:
+        """Return what would make a whole turn do something, if it changed; None while something is under way."""
+        if self._stamp is None or not self._publisher.in_force:
+            return None
+        servers = self._servers.all.items()
+        if any(server.stopping or server.restart_at or not server.ready for _, server in servers):
+            return None
+        return self._stamp(), tuple((slot, server.record.pid, server.running()) for slot, server in servers)
 
     def _adopt(self) -> None:
         routed = {e for r in self._publisher.table.deployments for b in r.backends for e in b.endpoints}

@@ -52,7 +52,8 @@ class Scraper:
         async with self._lock:
             if time.monotonic() - self._looked < FRESH_SECONDS:
                 return
-            await self._gateway()
+            if self._servers.all:  # without a server no request was answered
+                await self._gateway()
             ready = [s for s in self._servers.all.values() if s.ready and not s.stopping]
             await asyncio.gather(*(self._feedback(server) for server in ready))
             self._save()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -49,6 +50,18 @@ class Database:
             # In WAL mode a killed process loses nothing with NORMAL; only a power cut may lose the last writes.
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._prepare()
+
+    def stamp(self) -> tuple[tuple[int, int], ...]:
+        """Return size and time of the database's files: another one after any writing, by whichever process."""
+        found = []
+        for path in (self._path, f"{self._path}-wal"):
+            try:
+                status = os.stat(path)
+            except OSError:
+                found.append((0, 0))
+            else:
+                found.append((status.st_size, status.st_mtime_ns))
+        return tuple(found)
 
     def close(self) -> None:
         """Close the connection."""

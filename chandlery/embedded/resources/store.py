@@ -131,6 +131,10 @@ class EmbeddedStore:
                 return
             time.sleep(min(_POLL_SECONDS, remaining))
 
+    def stamp(self) -> object:
+        """Return what is equal as long as no document was changed, without opening the database."""
+        return self._database.stamp()
+
     def close(self) -> None:
         """See `ResourceStore.close`."""
         self._database.close()

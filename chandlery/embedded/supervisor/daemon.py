@@ -21,13 +21,15 @@ from types import FrameType
 from chandlery import processes
 from chandlery.addresses import home
 from chandlery.embedded.supervisor.services import Service, endpoint_table, service_environment, services
-from chandlery.embedded.supervisor.wanted import wanted
+from chandlery.embedded.supervisor.wanted import wanted, wanted_stamp
 from chandlery.files import write_json
 from chandlery.processes import ProcessId
 from chandlery.processes.locks import claim
 from chandlery.processes.ports import free_port, is_open
 
-TICK = 0.25  # seconds between two turns
+TICK = 0.25  # seconds between two turns while something happens
+REST = 1.0  # and while nothing does
+CHILD_ENDED = threading.Event()
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0  # seconds before a service that died is started again
 STEADY = 60.0  # seconds of running after which a service's back-off starts afresh
 
@@ -64,6 +66,10 @@ def main() -> int:
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
 
+    def on_child(number: int, frame: FrameType | None) -> None:
+        CHILD_ENDED.set()
+
+    signal.signal(signal.SIGCHLD, on_child)
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     processes.save(processes.identify(os.getpid()), state / "supervisor.pid")
@@ -84,6 +90,7 @@ def supervise(root: Path, stop: threading.Event) -> None:
         if not processes.is_running(process) or name not in still_wanted:
             processes.end(process, root)  # where its leader is gone, nothing of its group may stay
     written: dict[str, str] | None = None
+    told: dict[str, dict[str, object]] | None = None
     trouble = ""
     while not stop.is_set():
         try:
@@ -94,7 +101,10 @@ def supervise(root: Path, stop: threading.Event) -> None:
                 written = table
             for entry in running.values():
                 _keep_running(entry, environment, state)
-            write_json(state / "state.json", {name: _describe(entry) for name, entry in running.items()})
+            described = {name: _describe(entry) for name, entry in running.items()}
+            if described != told:
+                write_json(state / "state.json", described)
+                told = described
             trouble = ""
         except OSError as error:
             # Such as a full disk. Running services go on, and a later turn may find room.
@@ -102,7 +112,7 @@ def supervise(root: Path, stop: threading.Event) -> None:
                 with contextlib.suppress(OSError):
                     print(f"cannot look after the services now: {error}", flush=True)
             trouble = str(error)
-        stop.wait(TICK)
+        _rest(stop, running, state)
     (state / "endpoints.json").unlink(missing_ok=True)
     for order in sorted({entry.service.order for entry in running.values()}, reverse=True):
         together = [entry for entry in running.values() if entry.service.order == order]
@@ -113,6 +123,18 @@ def supervise(root: Path, stop: threading.Event) -> None:
             thread.join()
     (state / "state.json").unlink(missing_ok=True)
     (state / "supervisor.pid").unlink(missing_ok=True)
+
+
+def _rest(stop: threading.Event, running: dict[str, Running], state: Path) -> None:
+    """Wait for the next turn: a tick while a service is not ready, else until something happens, a second at most."""
+    looked = wanted_stamp(state)
+    end = time.monotonic() + REST
+    while not stop.wait(TICK):
+        ended = CHILD_ENDED.is_set()
+        CHILD_ENDED.clear()
+        ready = all(entry.ready for entry in running.values())
+        if ended or not ready or wanted_stamp(state) != looked or time.monotonic() >= end:
+            return
 
 
 def _add_wanted(

@@ -39,6 +39,15 @@ def wanted(state: Path) -> tuple[str, ...]:
     return tuple(name for name in SERVICES if name in names)
 
 
+def wanted_stamp(state: Path) -> object:
+    """Return what differs once other services are wanted."""
+    try:
+        found = (state / _FILE).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def forget(state: Path) -> None:
     """Want no service: the platform has been stopped."""
     (state / _FILE).unlink(missing_ok=True)
