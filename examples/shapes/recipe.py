@@ -22,7 +22,7 @@ class Shapes(Recipe):
 
     task = "multiclass"
     schema = (
-        Column("image", "float32", (SIDE, SIDE), 0, 255, description="grey values, row by row"),
+        Column("image", "uint8", (SIDE, SIDE), 0, 255, description="grey values, row by row"),
         Column("figure", "str", allowed=FIGURES, description="what was drawn"),
     )
     target = "figure"
@@ -39,8 +39,8 @@ class Shapes(Recipe):
         parts = []
         for path in sorted(root.rglob("*.npz")):
             with np.load(path, allow_pickle=False) as archive:
-                parts.append((archive["image"].astype("float32"), archive["figure"]))
-        images = np.concatenate([np.empty((0, SIDE, SIDE), "float32"), *(image for image, _ in parts)])
+                parts.append((archive["image"], archive["figure"]))
+        images = np.concatenate([np.empty((0, SIDE, SIDE), "uint8"), *(image for image, _ in parts)])
         return {
             "image": images,
             "figure": np.concatenate([np.empty(0, "U1"), *(figure for _, figure in parts)]),

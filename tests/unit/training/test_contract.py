@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from chandlery.cli.check import check
 from chandlery.cli.main import app
-from chandlery.errors import RecipeError
-from chandlery.recipe import Column, Columns, Recipe, load_recipe
-from chandlery.training.contract import check_recipe, example_rows, require
+from chandlery.errors import RecipeError, UserError
+from chandlery.recipe import TASKS, Column, Columns, Recipe, load_recipe, part_of
+from chandlery.training.contract import check_recipe, example_rows, require, training_rows
+from tests.loading import ROOT
 
 LINE: Columns = {"x": np.linspace(0, 1, 200), "y": np.linspace(0, 2, 200)}
 
@@ -135,6 +138,46 @@ def test_each_breach_is_told_by_its_method(methods: dict[str, Any], method: str,
 def test_examples_keep_the_contract_on_made_up_rows(reference: str) -> None:
     found = check_recipe(load_recipe(reference).recipe, None)
     assert (found.made_up, found.breaches) == (True, [])
+
+
+def test_recipe_of_the_docs_keeps_the_contract_and_trains(tmp_path: Path) -> None:
+    from chandlery.training.dataset import open_rows
+    from chandlery.training.fitting import fit
+
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    (source,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "ice.py").write_text(source)
+    (tmp_path / "data").mkdir()
+    lines = ["days,degrees,lake,thickness"]
+    lines += [f"{d % 60},{'' if d % 7 == 0 else -(d % 11)},{'ABC'[d % 3]},{(d % 60) / 2}" for d in range(400)]
+    (tmp_path / "data" / "ice.csv").write_text("\n".join(lines) + "\n")
+    loaded = load_recipe(f"{tmp_path}/ice.py:Ice")
+    rows = open_rows(loaded.recipe, tmp_path / "data")
+    assert check_recipe(loaded.recipe, training_rows(loaded.recipe, rows)).breaches == []
+    assert fit(loaded, rows, {"epochs": 60}, seed=1).objective < 4  # the mean alone is off by 7.5
+
+
+def test_docs_name_every_attribute_and_method() -> None:
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    public = {name for name in {**vars(Recipe), **Recipe.__annotations__} if not name.startswith("_")}
+    assert public >= {"fit", "files", "slices", "metrics"}
+    assert [name for name in sorted(public) if not re.search(rf"`{name}[`(]", text)] == []
+    for kind in sorted(TASKS):
+        assert f"`{kind}`" in text
+
+
+def test_no_rows_to_train_on_are_told(tmp_path: Path) -> None:
+    tried = np.linspace(0, 1, 50)
+    unseen = next(float(x) for x in tried if part_of(Line(), {"x": np.array([x])})[0] != "train")
+    (tmp_path / "r.py").write_text(
+        Path(__file__).read_text().split("def broken")[0]
+        + "\nclass One(Line):\n    def load(self, root):\n"
+        + f"        return {{'x': np.array([{unseen!r}]), 'y': np.array([0.0])}}\n"
+    )
+    with pytest.raises(UserError, match=r"no row in .* is in the training part"):
+        check(f"{tmp_path}/r.py:One", tmp_path, as_json=False)
+    one = load_recipe(f"{tmp_path}/r.py:One").recipe
+    require(one, one.load(tmp_path))  # nothing to check; training tells it
 
 
 def test_made_up_rows_fit_the_schema() -> None:

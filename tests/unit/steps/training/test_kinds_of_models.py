@@ -155,7 +155,7 @@ def test_both_protocols_answer_what_the_model_answers(example: Trained, client: 
     assert found.keys() == wanted.keys()
     for name in wanted:
         assert np.array_equal(np.array(found[name]), np.array(wanted[name]))
-    kinds = {"str": "BYTES", "float32": "FP32", "float64": "FP64", "int64": "INT64", "bool": "BOOL"}
+    kinds = {"str": "BYTES", "uint8": "UINT8", "float64": "FP64", "int64": "INT64"}
     inputs = [
         {
             "name": column.name,
