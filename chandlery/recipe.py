@@ -26,7 +26,7 @@ import numpy as np
 
 from chandlery.arrays import Arrays
 from chandlery.errors import RecipeError
-from chandlery.recipe_import import import_recipe
+from chandlery.recipe_import import PACKAGE, import_recipe, package_of
 from chandlery.schema import DTYPES, Column, Columns, Value
 from chandlery.state import State
 from chandlery.state import checked as checked_state
@@ -423,6 +423,9 @@ def snapshot(loaded: LoadedRecipe, folder: Path) -> str:
         copy = folder / path.relative_to(loaded.source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
+    package = package_of(loaded.source)
+    if package:
+        (folder / PACKAGE).write_text(f"{package}\n", encoding="utf-8")
     return f"{loaded.entry}:{loaded.class_name}"
 
 

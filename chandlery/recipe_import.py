@@ -3,6 +3,9 @@
 A recipe's file may import its neighbours as a script does (`from churn import Churn`): in the files of a recipe, and
 only there, such an import is read as a relative one. So a neighbour takes the place of no module that the package or
 its libraries import, and each version of a recipe has its own neighbours. A module of the standard library comes first.
+
+A recipe in a package may also import by the package's own name (`from churn.features import age` in `churn/recipe.py`). That
+too leads to its own files: a model's copy of them does not depend on the package being installed.
 """
 
 from __future__ import annotations
@@ -16,6 +19,19 @@ from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 
 _PREFIX = "_chandlery_recipe_"
+PACKAGE = "package.txt"  # beside a copy of a recipe's files: the dotted name of the package that they are
+
+
+def package_of(source: Path) -> str:
+    """Return the dotted name of the package that a recipe's folder is, or was before it was copied; empty for none."""
+    try:
+        return (source / PACKAGE).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError):
+        parts: list[str] = []
+        while (source / "__init__.py").is_file() and source.name.isidentifier():
+            parts.insert(0, source.name)
+            source = source.parent
+        return ".".join(parts)
 
 
 def import_recipe(source: Path, entry: str, digest: str) -> types.ModuleType:
@@ -72,8 +88,12 @@ class _Loader(SourceFileLoader):
     ) -> types.CodeType:
         tree = ast.parse(data, filename=path)
         package = self.name if Path(path).name == "__init__.py" else self.name.rpartition(".")[0]
-        root = sys.modules[self.name.partition(".")[0]].__path__[0]
-        tree = _Relative(_neighbours(Path(root)), level=package.count(".") + 1).visit(tree)
+        root = self.name.partition(".")[0]
+        folder = Path(sys.modules[root].__path__[0])
+        own = package_of(folder)
+        if own and own.partition(".")[0] not in sys.stdlib_module_names | {"chandlery"}:
+            tree = _Own(own, root).visit(tree)
+        tree = _Relative(_neighbours(folder), level=package.count(".") + 1).visit(tree)
         return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True, optimize=_optimize)
 
 
@@ -81,6 +101,45 @@ def _neighbours(folder: Path) -> set[str]:
     names = {path.stem for path in folder.glob("*.py")}
     names |= {path.parent.name for path in folder.glob("*/__init__.py")}
     return names - sys.stdlib_module_names - {"chandlery"}
+
+
+class _Own(ast.NodeTransformer):
+    """Makes imports by the package's own name imports of the recipe's files.
+
+    Args:
+        own: dotted name of the package.
+        root: name under which the recipe's files are imported.
+    """
+
+    def __init__(self, own: str, root: str) -> None:
+        self._own = own
+        self._root = root
+
+    def _moved(self, name: str) -> str | None:
+        if name != self._own and not name.startswith(f"{self._own}."):
+            return None
+        return self._root + name[len(self._own) :]
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt:
+        moved = self._moved(node.module) if node.module and not node.level else None
+        if moved is not None:
+            node.module = moved
+        return node
+
+    def visit_Import(self, node: ast.Import) -> list[ast.stmt] | ast.stmt:
+        made: list[ast.stmt] = []
+        for alias in node.names:
+            moved = self._moved(alias.name)
+            if moved is None:
+                made.append(ast.Import([alias]))
+            elif alias.asname:
+                made.append(ast.Import([ast.alias(moved, alias.asname)]))
+            elif "." in self._own:
+                return node  # `import team.churn` binds team, which is not the recipe's
+            else:
+                # `import churn.features` binds churn.
+                made += [ast.Import([ast.alias(moved)]), ast.Import([ast.alias(self._root, self._own)])]
+        return [ast.copy_location(statement, node) for statement in made]
 
 
 class _Relative(ast.NodeTransformer):
