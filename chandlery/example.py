@@ -54,11 +54,15 @@ def read_example(folder: Path, columns: tuple[Column, ...]) -> Columns:
     try:
         found = json.loads((folder / EXAMPLE).read_text(encoding="utf-8"))
         return {
-            column.name: np.array(found[column.name], dtype=column.dtype).reshape(1, *column.shape)
+            column.name: np.array(found[column.name], dtype=_dtype(column)).reshape(1, *column.shape)
             for column in columns
         }
     except (OSError, ValueError, TypeError, KeyError):
         return schema_row(columns)
+
+
+def _dtype(column: Column) -> str:
+    return "float64" if column.nullable and "int" in column.dtype else column.dtype
 
 
 def example_text(folder: Path, longest: int = 2000) -> str:

@@ -52,6 +52,15 @@ def test_what_is_written_is_read_again_and_fits_the_schema(tmp_path: Path, index
     assert check_rows(COLUMNS, again)
 
 
+def test_a_missing_whole_number_is_part_of_the_example(tmp_path: Path) -> None:
+    columns = (Column("crew", "int64", nullable=True), Column("port", "str"))
+    write_example(tmp_path, {"crew": np.array([np.nan]), "port": np.array(["Oslo"])})
+    again = read_example(tmp_path, columns)
+    assert again["port"].tolist() == ["Oslo"], "the real row, and no row of the schema"
+    assert np.isnan(again["crew"]).all()
+    assert check_rows(columns, again)["crew"].dtype == again["crew"].dtype
+
+
 @pytest.mark.parametrize("damage", ["", "{", '{"day": ["x"]}', '{"day": 1, "wind": [[]]}'])
 def test_a_package_without_a_usable_example_gets_a_row_of_the_schema(tmp_path: Path, damage: str) -> None:
     if damage:

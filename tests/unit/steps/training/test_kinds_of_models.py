@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from kfp import dsl
 from starlette.testclient import TestClient
 
 from chandlery.arrays import pick
+from chandlery.deployments.client import DeploymentAddress, curl_line
+from chandlery.deployments.sample import sample_request
 from chandlery.example import read_example
 from chandlery.inference.app import create_app
 from chandlery.inference.model import ChandleryModel
@@ -170,6 +174,27 @@ def test_both_protocols_answer_what_the_model_answers(example: Trained, client: 
     assert [o["name"] for o in answer.json()["outputs"]] == list(wanted)
     for one in answer.json()["outputs"]:
         assert np.array_equal(np.ravel(one["data"]), np.ravel(wanted[one["name"]]))
+
+
+@pytest.mark.parametrize("protocol", ["seldon", "v2"])
+def test_the_printed_line_is_answered(example: Trained, client: Any, protocol: str, tmp_path: Path) -> None:
+    address = DeploymentAddress("http://gateway:1", "ns", "d", protocol, "m")
+    row = sample_request(Path(example.model.path))
+    words = shlex.split(curl_line(address, row, tmp_path))
+    body = words[-1]
+    if body.startswith("@"):
+        body = Path(body[1:]).read_text()
+    assert words[-1].startswith("@") is (example.recipe.inputs()[0].name == "image"), (
+        "576 numbers are no line"
+    )
+    path = urlsplit(next(word for word in words if "://" in word)).path.removeprefix("/seldon/ns/d")
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 200, answer.text
+    validation = take(example.rows, part_of(example.recipe, example.rows) == "validation")
+    assert any(
+        all(np.array_equal(row[c.name][0], validation[c.name][i]) for c in example.recipe.inputs())
+        for i in range(len(validation[example.recipe.inputs()[0].name]))
+    ), "it is a row of the validation data"
 
 
 def test_odd_rows_are_answered_or_refused_in_words(example: Trained, client: Any) -> None:
