@@ -16,6 +16,7 @@ from chandlery.embedded.gateway.table import Routes, Table, read_table, write_ta
 _POLL_SECONDS = 0.004
 _WAIT_SECONDS = 3.0
 _RETRY_SECONDS = 0.5
+_SURE_SECONDS = 5.0
 # By then the last request of a cluster without a route has ended, and the counters have been read once more.
 _LINGER_SECONDS = TIMEOUT_SECONDS + 5.0
 _AWAY = (-1, -1)
@@ -33,6 +34,7 @@ class Publisher:
         self.table: Table = read_table(place.table)
         self.in_force = False
         self._asked = 0.0
+        self._gateway = 0  # process of the gateway that was asked last
         self._leaving: list[tuple[float, Table]] = []  # until when, and whose clusters
 
     async def publish(self, deployments: tuple[Routes, ...], metrics: str) -> None:
@@ -73,9 +75,13 @@ class Publisher:
 
     async def _confirm(self) -> None:
         """Look again whether a gateway that was away applies the table now."""
-        if time.monotonic() - self._asked < _RETRY_SECONDS:
+        address = read_address(self._place)
+        gateway = address.pid if address else 0
+        # One that applies the table goes on to, until another process takes its place.
+        pause = _SURE_SECONDS if self.in_force and gateway and gateway == self._gateway else _RETRY_SECONDS
+        if time.monotonic() - self._asked < pause:
             return
-        self._asked = time.monotonic()
+        self._asked, self._gateway = time.monotonic(), gateway
         _, routes = await self._versions()
         if routes != self.table.version and self.in_force:
             # It was started again, on files that are as new as the table.
