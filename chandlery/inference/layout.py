@@ -12,7 +12,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from chandlery.inference.refusal import Refused
-from chandlery.recipe import Column, Columns, describe
+from chandlery.recipe import TEXT_BYTES, Column, Columns, describe
+
+SHORT_TEXT = 16  # characters: as many values as a body can hold take little memory with texts of this length
+DEEPEST = 64  # numpy's limit of dimensions
 
 
 def places(name: str, shape: tuple[int, ...]) -> list[str]:
@@ -83,8 +86,15 @@ def array_of(values: object, what: str) -> np.ndarray:
     """Make an array of parsed JSON.
 
     Raises:
-        Refused: the lists have uneven lengths or hold objects.
+        Refused: the lists have uneven lengths or hold objects, or a text is too long for so many values.
     """
+    longest = _longest(values)
+    if longest > SHORT_TEXT and 4 * longest * _count(values) > TEXT_BYTES:
+        # numpy gives each text the room of the longest: a small request could take all memory.
+        raise Refused(
+            400,
+            f"{what} has a text of {longest} characters among {_count(values)} values; send it in a request of its own",
+        )
     try:
         array = np.array(values)
     except ValueError as error:
@@ -92,6 +102,21 @@ def array_of(values: object, what: str) -> np.ndarray:
     if array.dtype.kind not in "biufUO" or (array.dtype.kind == "O" and not _flat_objects(array)):
         raise Refused(400, f"{what} holds something that is neither number nor text")
     return array
+
+
+def _longest(values: object, depth: int = 0) -> int:
+    """Return the length of the longest text in nested lists; of lists nested deeper than arrays are, any number."""
+    if not isinstance(values, list) or depth > DEEPEST:
+        return len(values) if isinstance(values, str) else 0
+    kinds = set(map(type, values))  # quick for numbers, which most requests are
+    longest = max(len(v) for v in values if type(v) is str) if str in kinds else 0
+    return max(longest, *(_longest(v, depth + 1) for v in values)) if list in kinds else longest
+
+
+def _count(values: object, depth: int = 0) -> int:
+    if not isinstance(values, list) or depth > DEEPEST:
+        return 1
+    return sum(_count(value, depth + 1) for value in values)
 
 
 def _flat_objects(array: np.ndarray) -> bool:

@@ -39,6 +39,7 @@ from chandlery.recipe import (
 from chandlery.training.dataset import Chunks, featurize, label_arrays, open_rows
 
 ROWS = 48  # rows that the methods are run on
+GAPS = slice(5, None, 16)  # which made-up rows have no value where it may be missing
 
 METHODS = ("load", "fit", "featurize", "labels", "build", "model", "metrics", "answer", "wrong")
 
@@ -174,7 +175,7 @@ def few(rows: Columns, most: int = ROWS) -> Columns:
 def example_rows(recipe: Recipe, rows: int) -> Columns:
     """Return made-up rows that the schema allows, always the same ones."""
     random = np.random.default_rng(0)
-    made = {column.name: _made_up(column, rows, random) for column in recipe.schema}
+    made = {column.name: _with_gaps(column, _made_up(column, rows, random)) for column in recipe.schema}
     for column in recipe.schema:
         if recipe.classifies() and recipe.classes and column.name in recipe.targets() and not column.allowed:
             classes = np.array(recipe.classes) if column.dtype == "str" else np.arange(len(recipe.classes))
@@ -182,6 +183,16 @@ def example_rows(recipe: Recipe, rows: int) -> Columns:
                 str if column.dtype == "str" else column.dtype
             )
     return made
+
+
+def _with_gaps(column: Column, values: np.ndarray) -> np.ndarray:
+    """Return made-up values of a column, some of them missing where it is nullable."""
+    if not column.nullable or column.dtype == "bool":
+        return values
+    if column.dtype != "str":
+        values = values.astype(column.dtype if column.dtype.startswith("float") else "float64")
+    values[GAPS] = "" if column.dtype == "str" else np.nan
+    return values
 
 
 def _made_up(column: Column, rows: int, random: np.random.Generator) -> np.ndarray:

@@ -189,6 +189,33 @@ def test_v1_refusals(make_client, body, says):
     assert (status["code"], status["status"], status["reason"]) == (400, "FAILURE", "MICROSERVICE_BAD_DATA")
 
 
+def test_a_long_text_among_many_takes_no_memory(make_client):
+    """A request of 1 MB whose array would take 7 GB."""
+    client = make_client("Voyages")
+    ports = ["x" * 1_000_000] + [""] * 2000
+    crew = [1] * len(ports)
+    for body in (
+        {"jsonData": {"port": ports, "crew": crew}},
+        {"data": {"ndarray": [list(row) for row in zip(ports, crew, strict=True)]}},
+    ):
+        answer = client.post(PREDICTIONS, json=body)
+        assert answer.status_code == 400
+        assert "has a text of 1000000 characters among" in answer.json()["status"]["info"]
+    answer = client.post(
+        INFER, json={"inputs": [tensor("port", "BYTES", ports), tensor("crew", "INT64", crew)]}
+    )
+    assert answer.status_code == 400
+    alone = client.post(PREDICTIONS, json={"jsonData": {"port": ports[:1], "crew": [1]}})
+    assert alone.status_code == 200
+
+
+def test_lists_deeper_than_any_array(make_client):
+    deep = "[" * 900 + '"x"' + "]" * 900
+    body = f'{{"data": {{"ndarray": {deep}}}}}'.encode()
+    answer = make_client().post(PREDICTIONS, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [

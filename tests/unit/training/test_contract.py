@@ -200,6 +200,21 @@ def test_made_up_rows_fit_the_schema() -> None:
     assert set(rows["c"]) == {"u", "v"}
 
 
+def test_made_up_rows_have_gaps_where_they_may() -> None:
+    class Gaps(Line):
+        schema = (
+            Column("x", nullable=True),
+            Column("i", "int64", nullable=True),
+            Column("t", "str", nullable=True),
+            Column("y"),
+        )
+
+    rows = example_rows(Gaps(), 48)
+    assert [int(np.isnan(rows[name]).sum()) for name in ("x", "i", "y")] == [3, 3, 0]
+    assert (rows["t"] == "").sum() == 3
+    assert [breach.method for breach in check_recipe(Gaps(), None, with_model=False).breaches] == ["fit"]
+
+
 def test_command_tells_the_breach_and_ends_with_2(tmp_path: Path) -> None:
     (tmp_path / "r.py").write_text(
         Path(__file__).read_text().split("def broken")[0]
