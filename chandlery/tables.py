@@ -42,7 +42,7 @@ class Csv:
         thousands: what groups the digits of numbers, such as `.` or a space; empty for nothing.
         quote: what a text is enclosed in when it holds the delimiter or a line break.
         encoding: of the text; a byte-order mark is skipped.
-        missing: values that mean that there is none.
+        missing: what stands in columns of numbers and booleans where there is no value.
     """
 
     delimiter: str = ","
@@ -59,8 +59,9 @@ def read_tables(
     """Yield the rows of all files below a folder, file by file in the order of their paths.
 
     A missing number becomes NaN in a column of floats, and in one of nullable whole numbers, which is float64 then. A
-    missing text becomes the empty text. Dates and timestamps become ISO 8601 texts, those with a time zone in UTC. A
-    column whose rows have a shape is a list in Parquet, and `name.0`, `name.1` and so on in CSV.
+    missing text of Parquet becomes the empty text in a nullable column; texts of CSV are as they are written. Dates
+    and timestamps become ISO 8601 texts, those with a time zone in UTC. A column whose rows have a shape is a list in
+    Parquet, and `name.0`, `name.1` and so on in CSV.
 
     Args:
         root: the folder.
@@ -93,16 +94,37 @@ def read_tables(
 def _merged(chunks: Iterator[Columns], rows: int) -> Iterator[Columns]:
     """Join chunks that are small, such as the blocks of a CSV file."""
     held: list[Columns] = []
-    held_rows = held_bytes = 0
+    held_rows = 0
+    widths: dict[str, int] = {}  # bytes of a row of each column: texts get the room of the longest
     for chunk in chunks:
-        size = sum(array.nbytes for array in chunk.values())
-        if held and (held_rows + count(chunk) > rows or held_bytes + size > CHUNK_BYTES):
+        own = {name: array.nbytes // max(1, len(array)) for name, array in chunk.items()}
+        joined = {name: max(width, widths.get(name, 0)) for name, width in own.items()}
+        together = held_rows + count(chunk)
+        if held and (together > rows or sum(joined.values()) * together > CHUNK_BYTES):
             yield concatenate(held)
-            held, held_rows, held_bytes = [], 0, 0
+            held, held_rows, joined = [], 0, own
         held.append(chunk)
-        held_rows, held_bytes = held_rows + count(chunk), held_bytes + size
+        held_rows, widths = held_rows + count(chunk), joined
     if held:
         yield concatenate(held)
+
+
+def _pieces(batch: pa.RecordBatch, texts: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Cut a batch where one long text would make the room of all others too large."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name in texts:
+        array = batch.column(name)
+        if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+            continue
+        longest = pc.max(pc.utf8_length(array)).as_py() or 0
+        if len(batch) > 1 and 4 * longest * len(batch) > TEXT_BYTES:
+            half = len(batch) // 2
+            yield from _pieces(batch.slice(0, half), texts)
+            yield from _pieces(batch.slice(half), texts)
+            return
+    yield batch
 
 
 def _parquet(path: Path, columns: Sequence[Column], rows: int) -> Iterator[Columns]:
@@ -120,8 +142,8 @@ def _parquet(path: Path, columns: Sequence[Column], rows: int) -> Iterator[Colum
                 min(rows, max(1, CHUNK_BYTES // size)), columns=[column.name for column in columns]
             )
             start = 0
-            for batch in batches:
-                # By the schema of the file: the names of columns may hold dots.
+            texts = [column.name for column in columns if column.dtype == "str"]
+            for batch in (piece for whole in batches for piece in _pieces(whole, texts)):
                 yield {
                     column.name: _values(batch.column(column.name), column, _Place(path, column.name, start))
                     for column in columns
@@ -160,13 +182,15 @@ def _csv(path: Path, columns: Sequence[Column], csv: Csv, rows: int) -> Iterator
         "convert_options": pyarrow.csv.ConvertOptions(
             include_columns=names,
             column_types={name: pa.string() for name in names},
-            null_values=list(csv.missing),
-            strings_can_be_null=True,
+            strings_can_be_null=False,
         ),
     }
     start = 0
+    texts = [name for column in columns if column.dtype == "str" for name in wanted[column.name]]
+    compression = "gzip" if path.name.lower().endswith(".gz") else None
     try:
-        for batch in pyarrow.csv.open_csv(path, **options):
+        batches = pyarrow.csv.open_csv(pa.input_stream(str(path), compression=compression), **options)
+        for batch in (piece for whole in batches for piece in _pieces(whole, texts)):
             yield {
                 column.name: _table_values(batch, column, wanted[column.name], path, start, csv)
                 for column in columns
@@ -236,8 +260,11 @@ def _of_text(array: pa.Array, column: Column, place: _Place, csv: Csv) -> np.nda
     import pyarrow.compute as pc
 
     if column.dtype == "str":
-        return _texts(array, place)
+        return _texts(array, column, place)  # as it is written: the text NA may be a country
     texts = pc.utf8_trim_whitespace(array)
+    absent = pc.is_in(texts, value_set=_arrow(csv.missing))
+    texts = pc.if_else(absent, None, texts)
+    array = texts
     if column.dtype == "bool":
         lower = pc.utf8_lower(texts)
         known = pc.is_in(lower, value_set=_arrow([*_TRUE, *_FALSE]))
@@ -356,9 +383,9 @@ def _leaf(array: pa.Array, column: Column, place: _Place) -> np.ndarray:
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if column.dtype == "str":
         if pa.types.is_temporal(kind):
-            return _texts(_iso(array), place)
+            return _texts(_iso(array), column, place)
         if text:
-            return _texts(array, place)
+            return _texts(array, column, place)
     elif column.dtype == "bool":
         if pa.types.is_boolean(kind):
             return _numbers(array, array, column, place)
@@ -406,7 +433,8 @@ def _numbers(numbers: pa.Array, given: pa.Array, column: Column, place: _Place) 
     floats = column.dtype.startswith("float")
     if given.null_count:
         absent = pc.is_null(given)
-        if not column.nullable or column.dtype == "bool":
+        # A float has NaN for what is missing, and validation tells all such rows; other types have nothing.
+        if not floats and (not column.nullable or column.dtype == "bool"):
             raise place.error(absent, "is missing", "declare the Column nullable, or fill it before")
         if pa.types.is_integer(numbers.type):
             beyond = _inexact(numbers)
@@ -427,9 +455,11 @@ def _numbers(numbers: pa.Array, given: pa.Array, column: Column, place: _Place) 
     return found.astype(column.dtype)
 
 
-def _texts(array: pa.Array, place: _Place) -> np.ndarray:
+def _texts(array: pa.Array, column: Column, place: _Place) -> np.ndarray:
     import pyarrow.compute as pc
 
+    if array.null_count and not column.nullable:
+        raise place.error(pc.is_null(array), "is missing", "declare the Column nullable, or fill it before")
     array = pc.fill_null(array, "")
     if not len(array):
         return np.empty(0, dtype="U1")
@@ -454,12 +484,10 @@ def _iso(array: pa.Array) -> pa.Array:
 
     if pa.types.is_timestamp(array.type):
         zone = array.type.tz
-        if zone is not None:
-            array = array.cast(pa.timestamp(array.type.unit, "UTC"))
-        text = pc.strftime(array, "%Y-%m-%dT%H:%M:%S")
-        text = pc.replace_substring_regex(text, r"\.0+$", "")
+        array = array.cast(pa.timestamp("us", "UTC" if zone is not None else None), safe=False)
+        text = pc.replace_substring_regex(pc.strftime(array, "%Y-%m-%dT%H:%M:%S"), r"\.0+$", "")
         return pc.binary_join_element_wise(text, "+00:00", "") if zone is not None else text
-    return array.cast(pa.string())
+    return pc.replace_substring_regex(array.cast(pa.string()), r"\.0+$", "")
 
 
 def _arrow(values: Sequence[str]) -> pa.Array:
