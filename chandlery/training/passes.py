@@ -38,6 +38,7 @@ from chandlery.training.dataset import Chunks, check_part, featurize, label_arra
 
 READ_AHEAD = 4  # batches that tf.data keeps ready
 BUFFER_BYTES = 128 * 2**20  # the shuffle buffer holds fewer rows where rows are large
+SAMPLE_BYTES = 512 * 2**20  # likewise the sample that `fit` sees
 
 
 @dataclass(frozen=True)
@@ -225,8 +226,7 @@ class StreamedData(Data):
             raise
 
     def _buffer(self) -> int:
-        bytes_of_row = sum(array.nbytes for array in _flat("", self._sample).values()) // count(self._sample)
-        return max(1, min(self._recipe.shuffle_rows, BUFFER_BYTES // max(1, bytes_of_row)))
+        return fitting_rows(self._recipe.shuffle_rows, BUFFER_BYTES, self._sample)
 
     def _pass(self) -> Iterator[tuple[Any, Any]]:
         """Yield features and labels of the training part of each chunk; the first whole pass keeps the rest."""
@@ -253,12 +253,32 @@ class StreamedData(Data):
             self._files, self._rows = files, rows
 
 
+def row_bytes(arrays: Any) -> int:
+    """Return the bytes of a row: a text takes the room of the longest in its array."""
+    return sum(array.nbytes // max(1, len(array)) for array in _flat("", arrays).values())
+
+
+def fitting_rows(rows: int, room: int, *arrays: Any) -> int:
+    """Return how many rows, `rows` at most and one at least, fit into `room` bytes when they are joined."""
+    return max(1, min(rows, room // max(1, *(row_bytes(part) for part in arrays))))
+
+
+def narrow(arrays: Any) -> Any:
+    """Return arrays whose texts take no more room than the longest left."""
+    if isinstance(arrays, Mapping):
+        return {name: narrow(array) for name, array in arrays.items()}
+    if arrays.dtype.kind != "U":
+        return arrays
+    return arrays.astype(f"U{max(1, int(np.char.str_len(arrays).max(initial=0)))}")
+
+
 def shuffled(
     parts: Iterator[tuple[Any, Any]], batch: int, buffer: int, random: np.random.Generator
 ) -> Iterator[tuple[Any, Any]]:
     """Yield features and labels in whole batches, drawn at random from a buffer of `buffer` rows or a few more.
 
-    What is left of less than a batch at the end is dropped, unless there was no whole batch at all.
+    The buffer is smaller while it holds a long text, which widens all others. What is left of less than a batch at the
+    end is dropped, unless there was no whole batch at all.
     """
     held: list[tuple[Any, Any]] = []
     waiting, yielded = 0, False
@@ -274,16 +294,28 @@ def shuffled(
             yield pick(features, chosen), pick(labels, chosen)
             start += batch
         rest = order[start:]
-        held[:] = [(pick(features, rest), pick(labels, rest))]
+        held[:] = [(narrow(pick(features, rest)), pick(labels, rest))]
 
-    for part in parts:
-        held.append(part)
-        waiting += count(part[1])
-        if waiting >= max(buffer, 2 * batch):
-            for ready in drawn(buffer // 2):
-                yielded = True
-                yield ready
-            waiting = count(held[0][1])
+    for features, labels in parts:
+        while count(labels):
+            limit = fitting_rows(buffer, BUFFER_BYTES, features, *(other for other, _ in held))
+            if waiting >= max(limit, 2 * batch):  # what waits is not joined to rows that are so much wider
+                for ready in drawn(0):
+                    yielded = True
+                    yield ready
+                waiting = count(held[0][1])
+                limit = fitting_rows(buffer, BUFFER_BYTES, features, held[0][0])
+            wide = limit < fitting_rows(buffer, BUFFER_BYTES, features)  # by what waits
+            piece = slice(0, max(batch, limit - waiting) if wide else None)
+            held.append((pick(features, piece), pick(labels, piece)))
+            waiting += count(held[-1][1])
+            rest = slice(piece.stop if wide else count(labels), None)
+            features, labels = pick(features, rest), pick(labels, rest)
+            if waiting >= max(limit, 2 * batch):
+                for ready in drawn(limit // 2):
+                    yielded = True
+                    yield ready
+                waiting = count(held[0][1])
     if not held:
         return
     for ready in drawn(0):
@@ -313,10 +345,15 @@ def _sample(recipe: Recipe, chunks: Chunks) -> Columns:
         if not chosen.any():
             continue
         shares = np.concatenate([shares, found[chosen]])
-        kept = concatenate([kept, take(chunk, chosen)]) if kept else take(chunk, chosen)
-        if len(shares) > FIT_ROWS:
-            smallest = np.sort(np.argpartition(shares, FIT_ROWS)[:FIT_ROWS])
-            kept, shares = take(kept, smallest), shares[smallest]
+        more = take(chunk, chosen)
+        most = fitting_rows(FIT_ROWS, SAMPLE_BYTES, more, *([kept] if kept else []))
+        if len(shares) > most:
+            # Before they are joined: one long text would widen all others.
+            old = len(shares) - size(more)
+            smallest = np.sort(np.argpartition(shares, most)[:most])
+            more, shares = take(more, smallest[smallest >= old] - old), shares[smallest]
+            kept = take(kept, smallest[smallest < old]) if kept else kept
+        kept = concatenate([kept, more]) if kept else more
         if not learns(recipe):
             break
     check_part("train", size(kept), total)

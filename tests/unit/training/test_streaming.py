@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chandlery.arrays import concatenate
 from chandlery.errors import ChandleryError, RecipeError, TrainingError
 from chandlery.recipe import Column, Columns, LoadedRecipe, Recipe, part_of, take
 from chandlery.training.dataset import Chunks, open_rows, read_rows
@@ -217,3 +218,63 @@ def test_shuffled_batches_hold_each_row_at_most_once(
         assert total - len(rows) < batch
     else:
         assert len(rows) == total
+
+
+def texts(longest: int, chunks: int = 6, rows: int = 300) -> list[Columns]:
+    """Return chunks of short texts, with one long one in the middle."""
+    made = []
+    for index in range(chunks):
+        words = np.array([f"{index} {row}" for row in range(rows)])
+        if index == chunks // 2:
+            words = np.concatenate([words[:20], ["x" * longest]])
+        made.append({"text": words, "y": np.arange(len(words))})
+    return made
+
+
+def test_a_long_text_does_not_widen_the_shuffle_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chandlery.training.passes.BUFFER_BYTES", 2**20)
+    parts = [(part["text"], part["y"]) for part in texts(10_000)]
+    held = largest = 0
+
+    def joined(given: list[Any]) -> Any:
+        nonlocal held, largest
+        found = concatenate(given)
+        held = found.nbytes
+        largest = max(largest, held)
+        return found
+
+    monkeypatch.setattr("chandlery.training.passes.concatenate", joined)
+    batches = list(shuffled(iter(parts), 16, 1000, np.random.default_rng(1)))
+    drawn = np.concatenate([text for text, _ in batches])
+    assert len(set(drawn.tolist())) == len(drawn) > 1500
+    assert "x" * 10_000 in drawn
+    assert largest < 4 * 10_000 * (21 + 2 * 16), "800 rows of that width would take 32 MB"
+    assert batches[-1][0].dtype.itemsize < 100, "the room is given back"
+
+
+def test_a_long_text_does_not_widen_the_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("chandlery.training.passes.SAMPLE_BYTES", 2**20)
+
+    class Long(Streamed):
+        schema = (Column("text", "str"), Column("y", "int64"))
+        backwards = False
+
+        def load(self, root: Path) -> Iterator[Columns]:
+            chunks = texts(10_000)
+            yield from (reversed(chunks) if self.backwards else chunks)
+
+        def fit(self, rows: Columns) -> dict[str, Any]:
+            self.seen.append(rows)
+            return {}
+
+        def featurize(self, rows: Columns, state: dict[str, Any]) -> np.ndarray:
+            return np.zeros((len(rows["text"]), 1))
+
+    recipe = Long()
+    seen = []
+    for backwards in (False, True):
+        recipe.backwards = backwards
+        with open_data(recipe, open_rows(recipe, tmp_path)):
+            seen.append(recipe.seen[-1])
+    assert set(seen[0]["text"].tolist()) == set(seen[1]["text"].tolist())
+    assert 0 < len(seen[0]["text"]) <= 2**20 // 40_000
