@@ -56,6 +56,34 @@ def test_file_sets_are_added_in_order(client, stage, adding):
     assert read(client, new, "/b") == b"12"
 
 
+@pytest.mark.parametrize("folder", ["/d/", "/"])
+def test_a_folder_deleted_in_a_file_set_is_the_one_of_the_file_set(
+    client, master, put, stage, adding, folder
+):
+    """A file set knows no commit: it deletes of a folder what it holds itself, and leaves the commit's files alone."""
+    put(master, {"/a": b"1", "/d/x": b"1", "/d/y": b"1", "/d/z": b"1"})
+    staged = stage(
+        add("/d/x", b"2"),
+        delete("/d/y"),
+        add("/d/y", b"2"),
+        delete("/d/z"),
+        add("/d/new", b"2"),
+        delete(folder),
+    )
+    new = adding(staged)
+    # /d/y and /d/z were deleted one by one as well, which a file set does remember.
+    assert files(client, new) == ["/a", "/d/x"]
+    assert read(client, new, "/d/x") == b"1"
+
+
+def test_a_file_set_goes_on_after_it_deleted_a_folder(client, master, put, stage, adding):
+    """What a file set writes below a folder that it deleted is added to the commit's files."""
+    put(master, {"/d/x": b"1", "/d/y": b"1"})
+    new = adding(stage(add("/d/x", b"2"), delete("/d/"), add("/d/x", b"3"), add("/d/n", b"3")))
+    assert files(client, new) == ["/d/n", "/d/x", "/d/y"]
+    assert read(client, new, "/d/x") == b"13"
+
+
 def test_file_sets_are_composed(client, stage, adding):
     """A composed file set does what its parts do one after the other."""
     one, two = stage(add("/a", b"1"), add("/b", b"1")), stage(delete("/a"), add("/b", b"2"), add("/c", b"3"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import grpc
+import pytest
 from grpc import StatusCode
 from pachyderm_sdk.api import pfs
 
@@ -185,3 +187,66 @@ def test_an_exception_within_the_sdk_s_commit_finishes_it(client, master):
         pass
     assert client.pfs.wait_commit(new).error == ""
     assert files(client, pfs.Commit(repo=master.repo, branch=master)) == ["/half"]
+
+
+def test_copy_of_what_is_not_there_copies_nothing(client, master, put):
+    """A copy whose source is not there is no error."""
+    first = put(master, {"/a": b"1"})
+    with client.pfs.commit(branch=master) as new:
+        new.copy_file(src=file(first, "/nothing"), dst="/b")
+        new.copy_file(src=file(first, "/"), dst="/all")
+    assert client.pfs.wait_commit(new).error == ""
+    assert files(client, new) == ["/a", "/all/a"]
+
+
+TWICE = {
+    "copied then written": [("copy", "/b", False), ("add", "/b")],
+    "copied twice": [("copy", "/b", False), ("copy", "/b", True)],
+    "written then copied": [("add", "/b"), ("copy", "/b", True)],
+}
+ONCE = {
+    "deleted between": ([("copy", "/b", False), ("delete", "/b"), ("add", "/b")], b"new"),
+    "emptied between": ([("copy", "/b", False), ("delete", "/"), ("add", "/b")], b"new"),
+    "copied over": ([("add", "/b"), ("copy", "/b", False)], b"old"),
+    "appended": ([("copy", "/a", True)], b"oldold"),
+    "deleted, then appended": ([("add", "/b"), ("delete", "/b"), ("copy", "/b", True)], b"old"),
+    "elsewhere": ([("copy", "/b", False), ("add", "/c"), ("copy", "/d", True)], b"old"),
+}
+
+
+def stream_of(steps, source):
+    for kind, path, *append in steps:
+        if kind == "copy":
+            yield pfs.ModifyFileRequest(
+                copy_file=pfs.CopyFile(dst=path, src=file(source, "/a"), append=append[0])
+            )
+        else:
+            yield add(path, b"new") if kind == "add" else delete(path)
+
+
+@pytest.mark.parametrize("case", TWICE)
+def test_a_stream_cannot_copy_to_a_file_and_write_it_as_well(client, master, put, case):
+    """A file put together from a copy and anything else within one stream never shows: nobody may rely on it."""
+    source = put(master, {"/a": b"old"})
+    new = client.pfs.start_commit(branch=master)
+    told = ""
+    try:
+        modify(client, new, *stream_of(TWICE[case], source))
+    except grpc.RpcError as error:  # here the stream is refused, there the commit ends in an error
+        told = error.details()
+    client.pfs.finish_commit(commit=new)
+    info = client.pfs.wait_commit(new)
+    assert "duplicate path output by different datums (/b" in (told or info.error)
+    assert files(client, put(master, {"/z": b"1"})) == ["/a", "/z"]
+
+
+@pytest.mark.parametrize("case", ONCE)
+def test_a_stream_may_copy_and_write_different_files(client, master, put, case):
+    """A copy over what was written, after a deletion, or to another file is what it says."""
+    steps, expected = ONCE[case]
+    source = put(master, {"/a": b"old"})
+    new = client.pfs.start_commit(branch=master)
+    modify(client, new, *stream_of(steps, source))
+    client.pfs.finish_commit(commit=new)
+    assert client.pfs.wait_commit(new).error == ""
+    assert read(client, new, "/a" if case == "appended" else "/b") == expected

@@ -29,6 +29,22 @@ COMMIT = st.tuples(
 )
 
 
+def possible_of(stream, source):
+    """Leave out copies of what the source has not, and what would write to a file that the stream copied to."""
+    copied, possible = set(), []
+    for kind, path, value in stream:
+        if kind == "copy" and path in source:
+            copied.add(value)
+        elif kind in ("put", "delete"):
+            copied = {
+                each for each in copied if each != path and not (path.endswith("/") and each.startswith(path))
+            }
+        elif kind == "copy" or path in copied:
+            continue
+        possible.append((kind, path, value))
+    return possible
+
+
 def simulate(files, stream, source):
     files = dict(files)
     for kind, path, value in stream:
@@ -95,7 +111,7 @@ def test_history_shows_what_a_dict_would(client, history):
         commit = client.pfs.start_commit(branch=branch)
         now = head
         for stream in streams:
-            possible = [each for each in stream if each[0] != "copy" or each[1] in source]
+            possible = possible_of(stream, source)
             now = simulate(now, possible, source)
             client.pfs.modify_file(requests(commit, possible, source_commit))
         assert shown(client, commit, is_open=True) == now

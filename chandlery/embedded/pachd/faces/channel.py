@@ -1,5 +1,7 @@
 """The in-process face: a gRPC channel that calls the handlers, with no socket and no serialisation.
 
+What cannot be serialised is refused all the same, as the SDK does on a socket.
+
 `ChannelToStore` is what `grpc.intercept_channel` and the SDK's stubs need of a channel. A streamed answer is made while
 it is read, in the reader's thread; it ends, and frees what it holds, when the reader lets go of it.
 """
@@ -14,6 +16,7 @@ import grpc
 
 from chandlery.embedded.pachd.faces.types import check_types
 from chandlery.embedded.pachd.rpc.calls import Call
+from chandlery.embedded.pachd.rpc.parsing import as_sent
 from chandlery.embedded.pachd.rpc.table import load_handlers
 from chandlery.embedded.pachd.store.failure import ServiceError, from_exception, unimplemented
 from chandlery.embedded.pachd.store.store import Store
@@ -201,7 +204,7 @@ class _Method:
             check_types(request)
         call = _new_call(self._store, timeout, metadata)
         try:
-            answer = self._handler()(call, _requests(request) if self._takes_stream else request)
+            answer = self._answer(call, request)
         except Exception as error:
             raise CallError(from_exception(error)) from error
         return answer, _Succeeded(answer)
@@ -215,13 +218,15 @@ class _Method:
 
     def _answers(self, call: Call, request: Any) -> Iterator[Any]:
         call.check()
-        yield from self._handler()(call, request)
+        yield from self._answer(call, request)
 
-    def _handler(self) -> Any:
+    def _answer(self, call: Call, request: Any) -> Any:
         rpc = load_handlers().get(self._method)
         if rpc is None:
             raise unimplemented(self._method)
-        return rpc.handler
+        if self._takes_stream:
+            return rpc.handler(call, (as_sent(each, rpc.parse) for each in _requests(request)))
+        return rpc.handler(call, as_sent(request, rpc.parse))
 
 
 class ChannelToStore(grpc.Channel):  # type: ignore[misc]

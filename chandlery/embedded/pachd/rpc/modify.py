@@ -16,7 +16,7 @@ from chandlery.embedded.pachd.rpc.calls import Call, rpc
 from chandlery.embedded.pachd.rpc.operations import Add, AddUrl, Copy, Delete, Operation, SetCommit
 from chandlery.embedded.pachd.store import graph, layers, paths, tables
 from chandlery.embedded.pachd.store.changes import ChangeSet, Recorder
-from chandlery.embedded.pachd.store.failure import invalid, not_found, unimplemented, unknown
+from chandlery.embedded.pachd.store.failure import invalid, unimplemented, unknown
 from chandlery.embedded.pachd.store.tables import Commit, Connection
 
 _URL_SECONDS = 60.0
@@ -42,9 +42,15 @@ def modify_file(call: Call, requests: Iterator[Any]) -> Any:
 
 
 def read_changes(call: Call, stream: Iterator[Operation], file_set: str = "") -> ChangeSet:
-    """Store the contents that a stream brings and return its changes, not yet made anywhere."""
+    """Store the contents that a stream brings and return its changes, not yet made anywhere.
+
+    Args:
+        call: the call that brings it.
+        stream: the operations.
+        file_set: id of the file set that the changes become; empty when they are for a commit.
+    """
     changes = ChangeSet(call.store.database, file_set)
-    recorder = Recorder(call.store.chunks, changes)
+    recorder = Recorder(call.store.chunks, changes, apart=bool(file_set))
     try:
         with closing(recorder):
             for operation in stream:
@@ -123,11 +129,8 @@ def _copy(db: Connection, recorder: Recorder, operation: Copy) -> None:
     if entry and entry.chunks is not None:
         recorder.put(paths.check_path(target), entry.size, entry.chunks, operation.append)
         return
+    # A source that is not there is no error: nothing is copied.
     directory = paths.as_directory(source)
-    found = False
     for each in layers.scan(db, view, *paths.subtree(directory)):
-        found = True
         inner = paths.check_path(paths.as_directory(target) + each.path[len(directory) :])
         recorder.put(inner, each.size, each.chunks or b"", operation.append)
-    if not found:
-        raise not_found(f"file {source} not found in {tables.name_of(db, commit)}")

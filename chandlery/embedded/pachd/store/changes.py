@@ -17,6 +17,7 @@ from itertools import chain
 from chandlery.embedded.pachd.store import layers, paths
 from chandlery.embedded.pachd.store.chunks import ChunkStore, FileWriter, Small, is_whole
 from chandlery.embedded.pachd.store.database import Database, now
+from chandlery.embedded.pachd.store.failure import ServiceError, unknown
 from chandlery.embedded.pachd.store.graph import insert_small
 from chandlery.embedded.pachd.store.tables import Commit, Connection
 
@@ -92,6 +93,32 @@ class ChangeSet:
         if self._spilled:
             db.execute("DELETE FROM change WHERE file_set = ?", (self.id,))
 
+    def drop_below(self, directory: str) -> None:
+        """Take out what was put below a directory (`/` or `/d/`); that a file is deleted or replaced stays a deletion."""
+        self._changes = [each for change in self._changes for each in _without(change, directory)]
+        if self._spilled:
+            where = "file_set = ? AND path >= ? AND path < ? AND kind = ?"
+            which = (self.id, *paths.subtree(directory))
+            with self._database.writing() as db:
+                db.execute(f"DELETE FROM change WHERE {where}", (*which, int(Effect.APPEND)))
+                db.execute(
+                    f"UPDATE change SET kind = ?, size = 0, chunks = x'' WHERE {where}",
+                    (int(Effect.DELETE), *which, int(Effect.REPLACE)),
+                )
+
+    def put_paths(self) -> set[str]:
+        """Return the files that the changes put something into."""
+        found: set[str] = set()
+        with self._database.reading() as db:
+            for change in chain(stored_changes(db, self.id) if self._spilled else (), self._changes):
+                if change.kind is Effect.DELETE_BELOW:
+                    found = {path for path in found if not path.startswith(change.path)}
+                elif change.kind is Effect.DELETE:
+                    found.discard(change.path)
+                else:
+                    found.add(change.path)
+        return found
+
     def discard(self) -> None:
         """Remove what was spilled; a killed process leaves that to the collection of garbage."""
         if self._spilled:
@@ -105,11 +132,17 @@ class Recorder:
     Args:
         store: where contents go.
         changes: where changes go.
+        apart: the changes stand on no commit, so that a directory holds only what they put there themselves.
     """
 
-    def __init__(self, store: ChunkStore, changes: ChangeSet) -> None:
+    def __init__(self, store: ChunkStore, changes: ChangeSet, *, apart: bool = False) -> None:
         self._store = store
         self._changes = changes
+        self._apart = apart
+        self._copied: set[str] = set()  # files that the stream has copied to
+        self._put: set[str] | None = (
+            None  # files that it has put anything into; known once it copies to append
+        )
         self._path = ""
         self._raw_path = ""
         self._writer: FileWriter | None = None
@@ -122,6 +155,11 @@ class Recorder:
         if self._writer is None or path != self._raw_path:
             cleaned = paths.check_path(path)
             self._close_file()
+            if cleaned in self._copied and self._deleted != cleaned:
+                raise _twice(cleaned)
+            self._copied.discard(cleaned)
+            if self._put is not None:
+                self._put.add(cleaned)
             self._kind = Effect.APPEND
             if self._deleted:
                 if self._deleted == cleaned:
@@ -137,7 +175,13 @@ class Recorder:
         self._flush_deleted()
         cleaned = paths.clean(path)
         if path.endswith("/") or cleaned == "/":
-            self._changes.add(Change(Effect.DELETE_BELOW, paths.as_directory(cleaned)))
+            directory = paths.as_directory(cleaned)
+            self._copied = {each for each in self._copied if not each.startswith(directory)}
+            self._put = None
+            if self._apart:
+                self._changes.drop_below(directory)
+            else:
+                self._changes.add(Change(Effect.DELETE_BELOW, directory))
         else:
             self._deleted = cleaned
 
@@ -145,6 +189,13 @@ class Recorder:
         """Put contents that are stored already."""
         self._close_file()
         self._flush_deleted()
+        if append and self._put is None:
+            self._put = self._changes.put_paths()
+        if append and self._put and path in self._put:
+            raise _twice(path)
+        self._copied.add(path)
+        if self._put is not None:
+            self._put.add(path)
         self._changes.add(Change(Effect.APPEND if append else Effect.REPLACE, path, size, chunks))
 
     def finish(self) -> None:
@@ -167,7 +218,24 @@ class Recorder:
     def _flush_deleted(self) -> None:
         if self._deleted:
             self._changes.add(Change(Effect.DELETE, self._deleted))
+            self._copied.discard(self._deleted)
+            if self._put is not None:
+                self._put.discard(self._deleted)
             self._deleted = ""
+
+
+def _twice(path: str) -> ServiceError:
+    # pachd keeps copies apart from what is written, takes such a file for two, and fails the whole commit.
+    return unknown(
+        f"duplicate path output by different datums ({path}): a stream cannot copy to a file and write it as well"
+    )
+
+
+def _without(change: Change, directory: str) -> Iterator[Change]:
+    if not change.path.startswith(directory) or change.kind is Effect.DELETE:
+        yield change
+    elif change.kind is Effect.REPLACE:
+        yield Change(Effect.DELETE, change.path)
 
 
 def stored_changes(db: Connection, file_set: str) -> Iterator[Change]:
