@@ -282,7 +282,11 @@ def _checks(column: Column) -> list[Any]:
     if column.dtype.startswith("float"):
         checks.append(pa.Check(lambda values: ~np.isinf(values), error="is finite"))
     if column.dtype.startswith("int"):
-        checks.append(pa.Check(lambda values: values == np.floor(values), error="is a whole number"))
+        checks.append(
+            pa.Check(
+                lambda values: (values == np.floor(values)) & ~np.isinf(values), error="is a whole number"
+            )
+        )
     return checks
 
 

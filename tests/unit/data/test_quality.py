@@ -307,3 +307,8 @@ def test_rows_of_a_later_chunk_are_told_by_their_place_in_the_dataset() -> None:
     validation.add(with_(seats=np.array([1, 2, 0, 3])))
     (finding,) = validation.quality().findings
     assert finding.examples == ((6, "0"),)
+
+
+def test_infinity_is_no_whole_number() -> None:
+    (finding,) = check(Flights(), with_(delay=np.array([1.0, np.inf, np.nan, 7.0]))).findings
+    assert (finding.column, finding.check, finding.count) == ("delay", "is a whole number", 1)

@@ -14,7 +14,6 @@ from typing import Any
 
 import grpc
 
-from chandlery.embedded.pachd.faces.types import check_types
 from chandlery.embedded.pachd.rpc.calls import Call
 from chandlery.embedded.pachd.rpc.parsing import as_sent
 from chandlery.embedded.pachd.rpc.table import load_handlers
@@ -192,16 +191,12 @@ class _Method:
 
     def __call__(self, request: Any, timeout: float | None = None, metadata: Any = None, **_: Any) -> Any:
         if self._streams:
-            if not self._takes_stream:
-                check_types(request)
             call = _new_call(self._store, timeout, metadata)
             return _Stream(call, self._answers(call, request))
         return self.with_call(request, timeout, metadata)[0]
 
     def with_call(self, request: Any, timeout: float | None = None, metadata: Any = None, **_: Any) -> Any:
         """Return the answer and the finished call; raises CallError."""
-        if not self._takes_stream:
-            check_types(request)
         call = _new_call(self._store, timeout, metadata)
         try:
             answer = self._answer(call, request)
@@ -284,7 +279,6 @@ def _requests(requests: Iterable[Any]) -> Iterator[Any]:
     while True:
         try:
             request = next(iterator)
-            check_types(request)
         except StopIteration:
             return
         except Exception as error:

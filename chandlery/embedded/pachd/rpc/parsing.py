@@ -95,7 +95,8 @@ def _plain_fields(kind: Any) -> dict[str, _Field]:
 
 def _is_plain(message: betterproto.Message) -> bool:
     """Return whether every field that is set holds a value of exactly the type that the wire would give it."""
-    known = _plain_fields(type(message))
+    cls: Any = type(message)
+    known = _plain_fields(cls)
     for name, value in message.__dict__.items():
         if value is betterproto.PLACEHOLDER or name[0] == "_":
             continue
@@ -110,11 +111,11 @@ def _is_plain(message: betterproto.Message) -> bool:
     return True
 
 
-def _is_plain_value(item: Any, wanted: type) -> bool:
+def _is_plain_value(item: Any, wanted: Any) -> bool:
     if type(item) is not wanted and not (wanted is int and isinstance(item, betterproto.Enum)):
         return False
     if wanted is int:
-        return 0 <= item < _MAX_PLAIN
+        return bool(0 <= item < _MAX_PLAIN)
     if wanted is str:
         return bool(item.isascii())  # a lone surrogate cannot be sent
     return not isinstance(item, betterproto.Message) or _is_plain(item)
