@@ -14,6 +14,7 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '([^']+)'")
 _ENDED = re.compile(r"Task '([^']+)' finished with status")
 _NOISE = re.compile(r"^\s*$|\[KFP Executor|^-{20,}$|^Got executor_input|^\d\d:\d\d:\d\d\.\d+ - ")
+_RUNNER = re.compile(r'File "(<frozen runpy>|[^"]*/kfp/dsl/[^"]*)", line')
 _ERROR = re.compile(r"^[\w.]*(Error|Exception|Exit|Interrupt|Warning)\b.*|^[\w.]+: .+")
 _MODULE = re.compile(r"No module named '([^']+)'")
 
@@ -68,6 +69,7 @@ def _of_task(lines: list[str], name: str) -> list[str]:
     said: list[str] = []
     inside = not name
     depth = 0
+    frame = 0  # indentation of a frame of the runner's own in a traceback; 0 outside
     for line in lines:
         started = _STARTED.search(line)
         if started:
@@ -84,6 +86,13 @@ def _of_task(lines: list[str], name: str) -> list[str]:
         if depth or text == "{":
             depth += text.count("{") - text.count("}")
             continue
+        indentation = len(line) - len(line.lstrip())
+        if _RUNNER.search(line):
+            frame = indentation
+            continue
+        if frame and indentation > frame:
+            continue
+        frame = 0
         if not _NOISE.search(line):
             said.append(text if line.startswith("    ") else line.rstrip())
     return said
