@@ -57,13 +57,18 @@ def as_sent(message: Any, parse_sent: Callable[[bytes], Any]) -> Any:
         ServiceError: INTERNAL in grpc's words when it cannot be serialised, which the SDK turns into a TypeError;
             INVALID_ARGUMENT when its bytes are not such a message.
     """
-    if isinstance(message, betterproto.Message) and _is_plain(message):
+    if _is_our_own(message) or (isinstance(message, betterproto.Message) and _is_plain(message)):
         return message
     try:
         data = bytes(message)
     except Exception as error:  # whatever the SDK's writer stumbles over
         raise internal("Exception serializing request!") from error
     return parse_sent(data)
+
+
+def _is_our_own(message: Any) -> bool:
+    """Return whether a message is of a class of this package, which is made and serialised by hand."""
+    return type(message).__module__.partition(".")[0] == "chandlery"
 
 
 _SINGLE = {"string": str, "bytes": bytes, "bool": bool}
