@@ -16,6 +16,7 @@ from pachyderm_sdk.api import pfs
 
 from chandlery.embedded.pachd import open_client
 from chandlery.embedded.pachd.faces.server import _Router
+from chandlery.embedded.pachd.rpc import operations
 from chandlery.embedded.pachd.rpc.calls import Handler
 from chandlery.embedded.pachd.rpc.table import load_handlers
 from chandlery.embedded.pachd.store.database import version
@@ -52,6 +53,23 @@ class Details:
         self.method = method
 
 
+def _as_message(request: Any) -> Any:
+    """Return a request as the client sent it: an operation was read off the wire already."""
+    if isinstance(request, operations.SetCommit):
+        return pfs.ModifyFileRequest(set_commit=request.commit)
+    if isinstance(request, operations.Add):
+        added = pfs.AddFile(path=request.path, datum=request.datum, raw=bytes(request.data))
+        return pfs.ModifyFileRequest(add_file=added)
+    if isinstance(request, operations.Delete):
+        return pfs.ModifyFileRequest(delete_file=pfs.DeleteFile(path=request.path, datum=request.datum))
+    if isinstance(request, operations.Copy):
+        copied = pfs.CopyFile(
+            dst=request.target, datum=request.datum, src=request.source, append=request.append
+        )
+        return pfs.ModifyFileRequest(copy_file=copied)
+    return request
+
+
 def recorded_life(folder: Path) -> dict[str, list[bytes]]:
     """Return the serialised requests, by method, of a life that an SDK client leads on a store."""
     seen: dict[str, list[bytes]] = {}
@@ -60,7 +78,7 @@ def recorded_life(folder: Path) -> dict[str, list[bytes]]:
 
     def recording(method: str, handler: Handler) -> Handler:
         def note(message: Any) -> Any:
-            seen.setdefault(method, []).append(bytes(message))
+            seen.setdefault(method, []).append(bytes(_as_message(message)))
             return message
 
         return lambda call, request: handler(
