@@ -2,7 +2,8 @@
 
     chandlery.json      manifest: recipe, hyperparameters, inputs, metrics, digest, provenance
     model.keras         a Keras model: definition and weights in Keras' own format
-    saved_model/        the same as a traced function with an open batch dimension, for serving
+    saved_model/        the same as traced functions: of one row, of a batch, and of a batch row by row
+    model.tflite        the same for the light runtime, LiteRT, where it agrees with TensorFlow
     model/              a model of another framework, as its `save` wrote it
     state/              what the recipe's `fit` learned: JSON and arrays
     recipe/             the recipe's source as it was
@@ -15,6 +16,7 @@ Written by training, logged by the registry, loaded by evaluation, batch predict
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -28,8 +30,10 @@ from typing import Any
 
 from chandlery import frameworks, provenance
 from chandlery import state as states
-from chandlery.errors import ModelLoadError
+from chandlery.errors import ModelLoadError, UserError, require_extra
 from chandlery.example import write_example
+from chandlery.frameworks import litert
+from chandlery.frameworks.compiled import Times
 from chandlery.frameworks.keras import TracedModel, is_keras, weights_digest
 from chandlery.frameworks.keras import save as save_keras
 from chandlery.recipe import (
@@ -45,10 +49,11 @@ from chandlery.recipe import (
 )
 
 MANIFEST = "chandlery.json"
-SCHEMA_VERSION = 2  # 2 adds `framework`, and the state of a recipe with `fit`
-READABLE_VERSIONS = (1, 2)
+SCHEMA_VERSION = 3  # 2 adds `framework`, and the state of a recipe with `fit`; 3 adds `runtimes`
+READABLE_VERSIONS = (1, 2, 3)
 KERAS: dict[str, str] = {"class": "keras", "flavour": "tensorflow"}
 STATE_FOLDER, MODEL_FOLDER = "state", "model"
+AUTO, TENSORFLOW = "auto", "tensorflow"  # runtimes, beside litert.NAME
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Manifest:
         metrics: metrics on the validation split.
         provenance: the record, as artifact metadata.
         framework: what the model is: its class, and the name of MLflow's flavour.
+        runtimes: what is known of further runtimes that can serve the model: see `chandlery.frameworks.litert.export`.
     """
 
     digest: str
@@ -78,6 +84,7 @@ class Manifest:
     metrics: dict[str, float]
     provenance: dict[str, str] = field(default_factory=dict)
     framework: dict[str, str] = field(default_factory=lambda: dict(KERAS))
+    runtimes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def save_model(
@@ -91,6 +98,7 @@ def save_model(
     state: State | None = None,
     features: Any = None,
     example: Columns | None = None,
+    validation: Any = None,
 ) -> Manifest:
     """Write a model package to `folder` (replaced when it exists; complete or absent, never half).
 
@@ -105,6 +113,7 @@ def save_model(
         features: at least one row of features, for the types and shapes of the served function; None: one float32
             array of the Keras model's input shape.
         example: one row of the validation data; None for none.
+        validation: features of validation rows, for the light runtime; None: the package is for TensorFlow alone.
 
     Returns:
         the manifest written.
@@ -117,8 +126,9 @@ def save_model(
     reference = snapshot(loaded, partial / "recipe")
     if is_keras(model):
         framework = dict(KERAS)
-        save_keras(model, features, partial)
+        runtimes = save_keras(model, features, partial, validation)
     else:
+        runtimes = {}
         framework = frameworks.save(model, partial / MODEL_FOLDER, module_of(recipe))
     kept = dict(state or {}) if learns(recipe) else None
     if kept is not None:
@@ -146,6 +156,7 @@ def save_model(
         metrics={name: float(value) for name, value in metrics.items()},
         provenance=record.metadata(),
         framework=framework,
+        runtimes=runtimes,
     )
     document = {"schema_version": SCHEMA_VERSION, **manifest.__dict__}
     (partial / MANIFEST).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -175,14 +186,29 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 class LoadedModel:
-    """A model package ready to predict: featurize -> model -> answer, with the recipe's own functions and its state."""
+    """A model package ready to predict: featurize -> model -> answer, with the recipe's own functions and its state.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        runtime: what computes: `tensorflow`, `litert`, or the framework's own name.
+        exact: equal rows get equal answers to the last bit, whatever is beside them in a batch.
+    """
+
+    def __init__(
+        self, folder: Path, runtime: str = TENSORFLOW, exact: bool | None = None, threads: int = 1
+    ) -> None:
         """Load the package in `folder`.
 
+        Args:
+            folder: the package.
+            runtime: `tensorflow`, `litert`, or `auto`: LiteRT where the package has a verified file that was faster than
+                TensorFlow, or where TensorFlow is not installed. For Keras models alone.
+            exact: answer row by row as a plain session of TensorFlow does, bit for bit; None: as the recipe says.
+            threads: most threads of a call of LiteRT.
+
         Raises:
-            ModelLoadError: the package is damaged, or its framework refuses it.
+            ModelLoadError: the package is damaged, its framework refuses it, or it cannot be served as asked.
             RecipeError: its recipe cannot be loaded.
+            MissingExtraError: the runtime is not installed.
         """
         self.folder = folder
         self.manifest = read_manifest(folder)
@@ -190,10 +216,28 @@ class LoadedModel:
         self.recipe: Recipe = loaded.recipe
         self.state: State = states.load(folder / STATE_FOLDER) if learns(self.recipe) else {}
         framework = self.manifest.framework
-        if framework.get("class") == KERAS["class"]:
-            self._model: Any = TracedModel(folder)
-        else:
+        self._model: Any
+        if framework.get("class") != KERAS["class"]:
+            self.runtime, self.exact = framework.get("flavour") or "recipe", True
             self._model = frameworks.load(framework, folder / MODEL_FOLDER, module_of(self.recipe))
+            return
+        self.runtime = choose_runtime(self.manifest, self.recipe.exact if exact is None else exact, runtime)
+        if self.runtime == litert.NAME:
+            self._model = litert.load(folder, self.manifest.runtimes.get(litert.NAME, {}), threads)
+        else:
+            require_extra("serve", "tensorflow")
+            self._model = TracedModel(folder, self.recipe.exact if exact is None else exact)
+        self.exact = self._model.exact
+
+    def tune(self, features: Any, largest: int, seconds: float, known: Times | None = None) -> Times | None:
+        """Let a model of TensorFlow find its fastest forms; see `chandlery.frameworks.compiled.Compiled.tune`.
+
+        Returns:
+            what was measured; None where there is nothing to choose.
+        """
+        if not isinstance(self._model, TracedModel):
+            return None
+        return self._model.tune(features, largest, seconds, known)
 
     @property
     def provenance(self) -> provenance.Provenance:
@@ -215,6 +259,34 @@ class LoadedModel:
     def answer(self, rows: Columns) -> Columns:
         """Return the recipe's answer for n raw rows."""
         return self.recipe.answer(self.outputs(rows))
+
+
+def choose_runtime(manifest: Manifest, exact: bool, wanted: str = AUTO) -> str:
+    """Return which runtime serves a package of a Keras model: `tensorflow` or `litert`.
+
+    Args:
+        manifest: the package's manifest.
+        exact: bit for bit the plain session's answer is asked for, which TensorFlow alone gives.
+        wanted: `tensorflow`, `litert` or `auto`.
+
+    Raises:
+        UserError: LiteRT and exact are asked for together, or there is no such runtime.
+    """
+    if wanted not in (AUTO, TENSORFLOW, litert.NAME):
+        raise UserError(f"unknown runtime {wanted!r}", f"valid: {AUTO}, {TENSORFLOW}, {litert.NAME}")
+    if exact and wanted == litert.NAME:
+        raise UserError(
+            "exact answers are those of TensorFlow, and the runtime asked for is litert",
+            "leave out one of the two; the light runtime's answers are within 1e-5 of TensorFlow's",
+        )
+    if wanted != AUTO:
+        return wanted
+    found = manifest.runtimes.get(litert.NAME, {})
+    if exact or not found.get("verified") or not litert.available():
+        return TENSORFLOW
+    if importlib.util.find_spec("tensorflow") is None:
+        return litert.NAME
+    return litert.NAME if found.get("faster") else TENSORFLOW
 
 
 def model_digest(

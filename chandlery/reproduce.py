@@ -84,6 +84,7 @@ def reproduce(reference: str, folder: Path) -> Reproduction:
         state=result.state,
         features=result.features,
         example=result.example,
+        validation=result.validation,
     )
     return Reproduction(folder, manifest.digest, made.digest, _differences(package, folder))
 

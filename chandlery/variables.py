@@ -109,6 +109,27 @@ VARIABLES = (
         "CHANDLERY_GRACE_SECONDS", _SERVER, "20", "seconds that requests in flight get to finish after that"
     ),
     Variable(
+        "CHANDLERY_RUNTIME",
+        _SERVER,
+        "auto",
+        "what computes a Keras model: tensorflow, litert, or auto for the faster one that is there and verified",
+    ),
+    Variable(
+        "CHANDLERY_EXACT",
+        _SERVER,
+        "recipe",
+        "true: answer row by row, to the last bit as a plain session; false: in batches; recipe: as the recipe says",
+    ),
+    Variable(
+        "CHANDLERY_THREADS", _SERVER, "the cores that it may use", "most threads of one call of the model"
+    ),
+    Variable(
+        "CHANDLERY_TUNE_SECONDS",
+        _SERVER,
+        "2",
+        "seconds in which a server may compile and measure forms of a model when it loads it; 0: not at all",
+    ),
+    Variable(
         "CHANDLERY_FEEDBACK_TOKEN",
         _SERVER,
         "none",

@@ -14,6 +14,43 @@ Features = np.ndarray | dict[str, np.ndarray]
 Labels = np.ndarray | dict[str, np.ndarray]
 Outputs = np.ndarray | dict[str, np.ndarray]
 
+# Two ways to compute the same float32 outputs agree when they differ by no more, as `difference` measures it.
+TOLERANCE = 1e-5
+
+
+def difference(ours: Outputs, theirs: Outputs) -> float:
+    """Return how far two ways to compute the same outputs are apart.
+
+    For each row the largest absolute difference, divided by the largest absolute value of that row of `theirs`; where
+    a row is smaller than the root mean square of all rows it is divided by that, for a sum that ends near zero has no
+    digits to compare. The largest of these, over all rows and outputs. 0 is bit for bit but for the sign of zero.
+
+    Args:
+        ours: outputs (n, ...), n >= 1, or several by name.
+        theirs: the same of the other way.
+
+    Returns:
+        the relative difference; infinite where one has a number and the other none, or whole numbers or texts differ.
+    """
+    if isinstance(theirs, Mapping) or isinstance(ours, Mapping):
+        if not isinstance(theirs, Mapping) or not isinstance(ours, Mapping) or set(ours) != set(theirs):
+            return math.inf
+        return max((difference(ours[name], theirs[name]) for name in theirs), default=0.0)
+    if ours.shape != theirs.shape:
+        return math.inf
+    if theirs.dtype.kind != "f" or ours.dtype.kind != "f":
+        return 0.0 if np.array_equal(ours, theirs) else math.inf
+    a, b = ours.reshape(len(ours), -1).astype("float64"), theirs.reshape(len(theirs), -1).astype("float64")
+    finite = np.isfinite(b)
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.all(np.isfinite(a[finite])):
+        return math.inf
+    a, b = np.where(finite, a, 0.0), np.where(finite, b, 0.0)
+    if not b.size:
+        return 0.0
+    scale = np.maximum(np.abs(b).max(axis=1), math.sqrt(float(np.mean(b * b))))
+    away = np.abs(a - b).max(axis=1)
+    return float(np.max(away / np.where(scale > 0, scale, 1.0)))
+
 
 def table(labels: Labels) -> tuple[np.ndarray, list[str]]:
     """Return labels as an array (n,) or (n, k), and the targets' names when they came as named arrays.

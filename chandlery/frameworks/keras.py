@@ -11,6 +11,8 @@ import numpy as np
 
 from chandlery.arrays import count
 from chandlery.errors import ModelLoadError, TrainingError
+from chandlery.frameworks import litert
+from chandlery.frameworks.compiled import Compiled, Times
 
 if TYPE_CHECKING:
     import keras
@@ -23,18 +25,36 @@ def is_keras(model: object) -> bool:
     return any(cls.__module__.partition(".")[0] == "keras" for cls in type(model).__mro__)
 
 
-def save(model: keras.Model, features: Any, folder: Path) -> None:
+def save(model: keras.Model, features: Any, folder: Path, validation: Any = None) -> dict[str, Any]:
     """Write a model to a package.
 
     Args:
         model: the model.
         features: at least one row of features, for types and shapes; None: one float32 input of the model's shape.
         folder: the package.
+        validation: features of validation rows, on which a file for the light runtime has to agree with TensorFlow;
+            None: no such file is made.
+
+    Returns:
+        what is known of the other runtimes that can serve the package, by name: see `chandlery.frameworks.litert.export`.
     """
     import tensorflow as tf
 
     model.save(folder / WHOLE)
-    tf.saved_model.save(_serving_module(model, features), str(folder / TRACED))
+    module, specs = _serving_module(model, features)
+    tf.saved_model.save(module, str(folder / TRACED))
+    if validation is None:
+        return {}
+
+    def predict(features: Any) -> Any:
+        outputs = module.serve_batch(tensors(features))
+        return arrays(outputs)
+
+    return {
+        litert.NAME: litert.export(
+            lambda features: model(features, training=False), specs, validation, folder, predict
+        )
+    }
 
 
 def weights_digest(model: keras.Model, digest: Any) -> None:
@@ -83,10 +103,20 @@ def arrays(outputs: Any) -> Any:
 
 
 class TracedModel:
-    """The traced function of a package, ready to predict."""
+    """The traced functions of a package, ready to predict.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        exact: each row's outputs are, to the last bit, those of the Keras model called in a plain session with that row
+            alone: requests can share a call and still be replayed exactly. Without it a call takes the whole batch, and
+            a row differs from that by no more than `chandlery.frameworks.arrays.TOLERANCE`.
+    """
+
+    def __init__(self, folder: Path, exact: bool = False) -> None:
         """Load it.
+
+        Args:
+            folder: the package.
+            exact: answer row by row. A package that an earlier release wrote knows no other way.
 
         Raises:
             ModelLoadError: TensorFlow refuses it.
@@ -95,35 +125,50 @@ class TracedModel:
 
         try:
             self._module = tf.saved_model.load(str(folder / TRACED))
-            (trace,) = self._module.serve.concrete_functions
+            self.exact = exact or not hasattr(self._module, "serve_batch")
+            self._whole = self._module.serve if self.exact else self._module.serve_batch
+            (trace,) = self._whole.concrete_functions
             self._specs: Any = trace.structured_input_signature[0][0]
             self._direct = not isinstance(self._specs, Mapping)
             if self._direct:
-                self._serve, self._row_shape = _direct(self._module.serve)
+                self._serve, self._row_shape = _direct(self._whole)
                 self._serve_one, _ = _direct(self._module.serve_one)
         except Exception as error:
             raise ModelLoadError(
                 f"{folder}: TensorFlow cannot load the model: {error}", "train the model again"
             ) from error
-        # The optimiser would fuse operations whose sums then round otherwise than those of a plain session.
-        tf.config.optimizer.set_experimental_options({"remapping": False})
+        if self.exact:
+            # The optimiser would fuse operations whose sums then round otherwise than those of a plain session.
+            tf.config.optimizer.set_experimental_options({"remapping": False})
         self._tensor = tf.constant
+        self._compiled: Compiled | None = None
+
+    def tune(self, row: Any, largest: int, seconds: float, known: Times | None = None) -> Times | None:
+        """Compile with XLA for the batch sizes at which that is faster; see `Compiled.tune`. None for an exact model."""
+        if self.exact:
+            return None
+        self._compiled = Compiled(self._whole, self._specs, self._predict_traced)
+        return self._compiled.tune(row, largest, seconds, known)
 
     def predict(self, features: Any) -> Any:
-        """Return the outputs (n, ...) for features (n, ...).
+        """Return the outputs (n, ...) for features (n, ...)."""
+        if self._compiled is not None:
+            rows = count(features)
+            size = self._compiled.size(rows)
+            if size and (not self._direct or features.shape[1:] == self._row_shape):
+                return self._compiled.predict(features, rows, size)
+        return self._predict_traced(features)
 
-        To the last bit, each row's output is that of the Keras model called in a plain session with that row alone:
-        it does not depend on the rows beside it, so requests can share a call and still be replayed exactly.
-        """
+    def _predict_traced(self, features: Any) -> Any:
         if not self._direct:
             given = {
                 name: self._tensor(features[name], dtype=spec.dtype) for name, spec in self._specs.items()
             }
-            outputs = (self._module.serve_one if count(features) == 1 else self._module.serve)(given)
+            outputs = (self._module.serve_one if count(features) == 1 else self._whole)(given)
         else:
             serve = self._serve_one if len(features) == 1 else self._serve
             if features.shape[1:] != self._row_shape:
-                serve = self._module.serve  # which refuses in words what does not fit
+                serve = self._whole  # which refuses in words what does not fit
             outputs = serve(self._tensor(features, dtype=self._specs.dtype))
         if isinstance(outputs, Mapping):
             return {name: output.numpy() for name, output in outputs.items()}
@@ -144,7 +189,8 @@ def _direct(function: Any) -> tuple[Callable[..., Any], tuple[int | None, ...]]:
     return lambda features: flat([features], captured), shape
 
 
-def _serving_module(model: keras.Model, features: Any) -> Any:
+def _serving_module(model: keras.Model, features: Any) -> tuple[Any, Any]:
+    """Return the functions that a package holds, and the specification of their argument."""
     import tensorflow as tf
 
     def spec(array: np.ndarray, name: str, rows: int | None) -> tf.TensorSpec:
@@ -182,5 +228,6 @@ def _serving_module(model: keras.Model, features: Any) -> Any:
     module = tf.Module()
     module.model = model  # keeps the variables tracked
     module.serve_one = one
+    module.serve_batch = tf.function(serve_one, input_signature=[specs(None)])
     module.serve = tf.function(serve, input_signature=[specs(None)])
-    return module
+    return module, specs(None)

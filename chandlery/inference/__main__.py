@@ -10,6 +10,7 @@ import socket
 import sys
 
 from chandlery.errors import ChandleryError, PlatformError
+from chandlery.inference.cores import cores
 from chandlery.inference.settings import from_environment
 from chandlery.lean import load_tensorflow
 from chandlery.progress import report
@@ -22,6 +23,7 @@ def main() -> int:
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     try:
         settings = from_environment(os.environ)
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(settings.threads or cores()))
         listener = bind(settings.host, settings.port)
     except ChandleryError as error:
         print(error, file=sys.stderr, flush=True)
@@ -30,7 +32,8 @@ def main() -> int:
 
     try:
         model = ChandleryModel(settings=settings)
-        load_tensorflow()
+        if model.needs_tensorflow():
+            load_tensorflow()
         model.load()
     except ChandleryError as error:
         print(error, file=sys.stderr, flush=True)

@@ -17,13 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from chandlery.errors import ModelLoadError, RecipeError
+from chandlery.errors import ChandleryError, ModelLoadError, RecipeError
 from chandlery.example import example_text, read_example
+from chandlery.inference.cores import cores
 from chandlery.inference.layout import columns_of_json, columns_of_table, places, table_of_answers
 from chandlery.inference.refusal import INTERNAL, Refused
 from chandlery.inference.settings import Settings, from_environment
 from chandlery.inference.source import fetch, version_of
-from chandlery.model import LoadedModel, Manifest, read_manifest
+from chandlery.inference.tuning import tune
+from chandlery.model import KERAS, TENSORFLOW, LoadedModel, Manifest, choose_runtime, read_manifest
 from chandlery.progress import report
 from chandlery.recipe import Columns, Recipe
 from chandlery.recipe import Refused as RecipeRefused
@@ -85,11 +87,31 @@ class ChandleryModel:
         return self._model.recipe
 
     @property
+    def runtime(self) -> str:
+        """What computes: `tensorflow`, `litert`, or the name of another framework."""
+        return self._model.runtime
+
+    @property
+    def exact(self) -> bool:
+        """Whether a row's answer does not depend, to the last bit, on what shares its batch."""
+        return self._model.exact
+
+    @property
     def _model(self) -> LoadedModel:
         # Seldon's wrapper swallows an AttributeError of load(), so a model that is not there has to raise by itself.
         if self._loaded is None:
             raise ModelLoadError(f"{self.folder}: the model is not loaded", "see the first error of the log")
         return self._loaded
+
+    def needs_tensorflow(self) -> bool:
+        """Return whether `load` will import TensorFlow, as far as the manifest and the settings tell.
+
+        Raises:
+            UserError: the settings ask for a runtime that cannot be.
+        """
+        if self.manifest.framework.get("class") != KERAS["class"]:
+            return False
+        return choose_runtime(self.manifest, bool(self.settings.exact), self.settings.runtime) == TENSORFLOW
 
     def load(self) -> None:
         """Load the model and let it answer once, so that the first request is as fast as the next.
@@ -99,8 +121,10 @@ class ChandleryModel:
             RecipeError: its recipe cannot be loaded.
         """
         try:
-            loaded = LoadedModel(self.folder)
-        except (ModelLoadError, RecipeError):
+            loaded = LoadedModel(
+                self.folder, self.settings.runtime, self.settings.exact, self.settings.threads or cores()
+            )
+        except ChandleryError:
             raise
         except Exception as error:
             raise ModelLoadError(
@@ -122,6 +146,7 @@ class ChandleryModel:
             return
         try:
             self._learn(loaded.recipe.answer(loaded.forward(features)))
+            tune(loaded, features, self.settings.max_batch, self.settings.tune_seconds)
         except RecipeRefused as refused:
             report("model.cold", f"not warmed up: answer refuses an example row: {refused.message}")
         except Exception as error:
@@ -203,11 +228,13 @@ class ChandleryModel:
         return [place for name, (_, shape) in self.answer_columns.items() for place in places(name, shape)]
 
     def tags(self) -> dict[str, str]:
-        """Return the tags of every answer: the predictor and the model version that gave it."""
+        """Return the tags of every answer: the predictor and the model version that gave it, and how it was computed."""
         known = {
             "predictor": self.settings.predictor,
             "model_name": self.name,
             "model_version": self.version,
+            "runtime": self.runtime,
+            "exact": "true" if self._model.exact else "",
         }
         return {name: value for name, value in known.items() if value}
 

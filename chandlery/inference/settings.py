@@ -36,6 +36,10 @@ class Settings:
         max_body: largest request body in bytes; larger ones get 413.
         timeout: seconds after which a waiting request gets 504.
         drain_delay: seconds between failing readiness and refusing connections.
+        runtime: what computes a Keras model: `tensorflow`, `litert`, or `auto` for the faster one that is there.
+        exact: answer row by row as a plain session of TensorFlow does, bit for bit; None: as the recipe says.
+        threads: most threads of one call of the model; 0: as many as there are cores.
+        tune_seconds: seconds in which the fastest forms of a model may be looked for when it is loaded; 0: not at all.
         grace: seconds that requests in flight get to finish after that.
         request_log: folder of the request log; None: none is kept.
         gateway: base URL of the prediction gateway, to which feedback for other predictors goes; empty: none.
@@ -62,6 +66,10 @@ class Settings:
     timeout: float = 10.0
     drain_delay: float = 0.5
     grace: float = 20.0
+    runtime: str = "auto"
+    exact: bool | None = None
+    threads: int = 0
+    tune_seconds: float = 2.0
     request_log: Path | None = None
     gateway: str = ""
     feedback_token: str = field(default="", repr=False)
@@ -99,6 +107,10 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         timeout=_number(environment, "CHANDLERY_TIMEOUT_SECONDS", Settings.timeout, 0.001, 3600),
         drain_delay=_number(environment, "CHANDLERY_DRAIN_DELAY_SECONDS", Settings.drain_delay, 0, 600),
         grace=_number(environment, "CHANDLERY_GRACE_SECONDS", Settings.grace, 0, 3600),
+        runtime=_choice(environment, "CHANDLERY_RUNTIME", ("auto", "tensorflow", "litert")),
+        exact=_exact(environment),
+        threads=int(_number(environment, "CHANDLERY_THREADS", 0, 0, 1024)),
+        tune_seconds=_number(environment, "CHANDLERY_TUNE_SECONDS", Settings.tune_seconds, 0, 600),
         request_log=Path(log) if log else None,
         gateway=environment.get("CHANDLERY_GATEWAY", "").rstrip("/"),
         feedback_token=environment.get("CHANDLERY_FEEDBACK_TOKEN", ""),
@@ -119,6 +131,20 @@ def _model_uri(environment: Mapping[str, str]) -> str:
     raise UserError(
         "no model to serve: MODEL_URI is not set", "set it to a model package or models:/name/version"
     )
+
+
+def _choice(environment: Mapping[str, str], variable: str, choices: tuple[str, ...]) -> str:
+    """Return the value of a variable that takes one of a few words; the first where it is not set."""
+    value = environment.get(variable, "") or choices[0]
+    if value not in choices:
+        raise UserError(f"{variable}={value!r} is unknown", f"use one of: {', '.join(choices)}")
+    return value
+
+
+def _exact(environment: Mapping[str, str]) -> bool | None:
+    return {"recipe": None, "true": True, "false": False}[
+        _choice(environment, "CHANDLERY_EXACT", ("recipe", "true", "false"))
+    ]
 
 
 def _label(environment: Mapping[str, str], name: str) -> str:

@@ -13,6 +13,7 @@ from chandlery.arrays import concatenate, count, pick
 from chandlery.errors import RecipeError, TrainingError
 from chandlery.frameworks import advice, is_trainable
 from chandlery.frameworks.keras import arrays, is_keras, tensors
+from chandlery.frameworks.litert import CHECKED_ROWS
 from chandlery.recipe import Columns, LoadedRecipe, Recipe, State, Value, built, guarded
 from chandlery.training import checkpoint
 from chandlery.training.dataset import Chunks
@@ -42,6 +43,7 @@ class Fit:
         state: what the recipe's `fit` learned.
         features: features of one row, for types and shapes.
         example: one row of the validation split, without the target.
+        validation: features of up to 256 rows of the validation split.
     """
 
     model: Any
@@ -55,6 +57,7 @@ class Fit:
     state: State
     features: Any
     example: Columns
+    validation: Any
 
 
 def fit(
@@ -142,6 +145,7 @@ def _fit_keras(
         data.state,
         data.first_features(),
         data.example(),
+        data.some_validation(CHECKED_ROWS),
     )
 
 
@@ -189,6 +193,7 @@ def _fit_other(
         data.state,
         data.first_features(),
         data.example(),
+        data.some_validation(CHECKED_ROWS),
     )
 
 

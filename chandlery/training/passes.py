@@ -97,6 +97,10 @@ class Data(AbstractContextManager["Data"]):
             *(concatenate([getattr(p, name) for p in parts]) for name in ("features", "labels", "truth"))
         )
 
+    def some_validation(self, rows: int) -> Any:
+        """Return features of up to `rows` rows of the validation part."""
+        return pick(next(iter(self.validation_parts())).features, slice(0, rows))
+
     def __exit__(self, *exception: object) -> None:
         """Remove what was kept in files."""
 

@@ -97,6 +97,7 @@ def train_model(
             state=result.state,
             features=result.features,
             example=result.example,
+            validation=result.validation,
         )
         model.metadata.update({**manifest.provenance, **result.metrics})
         curves.metadata.update(manifest.provenance)
