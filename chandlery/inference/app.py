@@ -92,7 +92,9 @@ class Replica:
                 "predictor": settings.predictor,
                 "model_name": model.name,
                 "model_version": model.version,
-            },
+                "runtime": model.runtime,
+            }
+            | ({"exact": "true"} if model.exact else {}),
         )
         self.answered = Answered(settings.request_log, settings.predictor, self.log.path)
         self._targets = () if isinstance(model.recipe.target, str) else model.recipe.targets()
@@ -185,7 +187,7 @@ class Replica:
         call.rows = count(rows)
         began = time.perf_counter()
         try:
-            return await self.batcher.submit(rows)
+            return await self.batcher.submit(rows, call.http.caller(), call.http.seconds_left())
         finally:
             call.model_seconds = time.perf_counter() - began
 

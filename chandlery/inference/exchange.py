@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from chandlery.inference.refusal import Refused
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 DISCARDED = 128 * 1024 * 1024  # bytes of a refused body that are read and dropped at most
 
 Header = tuple[bytes, bytes]
+_GRPC_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
 class Exchange:
@@ -31,7 +33,7 @@ class Exchange:
         headers: first value of each header by its name in lower case.
     """
 
-    __slots__ = ("_query", "_receive", "_send", "headers", "method", "parameters", "path")
+    __slots__ = ("_peer", "_query", "_receive", "_send", "headers", "method", "parameters", "path")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
@@ -40,9 +42,28 @@ class Exchange:
         self.headers: dict[str, str] = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])
         }
+        self._peer: Any = scope.get("client")
         self._query: bytes = scope["query_string"]
         self._receive = receive
         self._send = send
+
+    def caller(self) -> str:
+        """Return who asks, for fairness and nothing else: the address that the nearest proxy saw, or else the peer's."""
+        forwarded = self.headers.get("x-forwarded-for")
+        if forwarded:
+            return forwarded.rpartition(",")[2].strip()[:64]
+        return self._peer[0] if self._peer else ""
+
+    def seconds_left(self) -> float:
+        """Return the seconds in which the caller wants its answer, as gRPC or Envoy tell it; infinite where none does."""
+        seconds = math.inf
+        timeout = self.headers.get("grpc-timeout")
+        if timeout and timeout[-1] in _GRPC_UNITS and timeout[:-1].isdigit() and len(timeout) <= 9:
+            seconds = int(timeout[:-1]) * _GRPC_UNITS[timeout[-1]]
+        expected = self.headers.get("x-envoy-expected-rq-timeout-ms")
+        if expected and expected.isdigit() and len(expected) <= 12:
+            seconds = min(seconds, int(expected) / 1000)
+        return seconds
 
     def query(self, name: str) -> str:
         """Return the first value of a parameter of the query; empty when there is none."""

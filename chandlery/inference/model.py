@@ -228,12 +228,11 @@ class ChandleryModel:
         return [place for name, (_, shape) in self.answer_columns.items() for place in places(name, shape)]
 
     def tags(self) -> dict[str, str]:
-        """Return the tags of every answer: the predictor and the model version that gave it, and how it was computed."""
+        """Return the tags of every answer: the predictor and the model version that gave it, and `exact` if it is."""
         known = {
             "predictor": self.settings.predictor,
             "model_name": self.name,
             "model_version": self.version,
-            "runtime": self.runtime,
             "exact": "true" if self._model.exact else "",
         }
         return {name: value for name, value in known.items() if value}
@@ -303,6 +302,7 @@ class ChandleryModel:
                 "task": self.manifest.task,
                 "digest": self.manifest.digest,
                 "recipe_digest": self.manifest.recipe_digest,
+                **({"runtime": self.runtime, "exact": self.exact} if self._loaded is not None else {}),
                 **({"example": self.example} if self.example else {}),
             },
         }

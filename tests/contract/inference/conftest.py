@@ -64,7 +64,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parameters = dict(loaded.recipe.defaults) | {"units": 512, "activation": "gelu"}
     model = loaded.recipe.build(parameters, np.zeros((4, 64), "float32"))
     folder = tmp_path_factory.mktemp("model") / "digits"
-    save_model(folder, model, loaded, parameters, {}, Provenance(model_version="3"))
+    validation = np.random.default_rng(0).random((100, 64)).astype("float32")
+    save_model(folder, model, loaded, parameters, {}, Provenance(model_version="3"), validation=validation)
     return folder
 
 

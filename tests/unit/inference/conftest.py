@@ -24,9 +24,12 @@ RECIPES = Path(__file__).parent / "recipes" / "recipe.py"
 class NumpyModel:
     """Stands in for `LoadedModel`: the features are the outputs."""
 
-    def __init__(self, folder: Path) -> None:
+    runtime, exact = "numpy", False
+
+    def __init__(self, folder: Path, runtime: str = "", exact: bool | None = None, threads: int = 1) -> None:
         self.manifest = read_manifest(folder)
         self.recipe = load_snapshot(folder / "recipe", self.manifest.recipe).recipe
+        self.folder = folder
         self.calls: list[int] = []
 
     def featurize(self, rows: Columns) -> np.ndarray:

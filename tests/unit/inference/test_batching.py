@@ -48,8 +48,8 @@ def serve(model, scenario, **options):
     return asyncio.run(main())
 
 
-def ask(batcher, *values):
-    return asyncio.ensure_future(batcher.submit({"x": np.array(values, dtype=float)}))
+def ask(batcher, *values, **options):
+    return asyncio.ensure_future(batcher.submit({"x": np.array(values, dtype=float)}, **options))
 
 
 async def settle():
@@ -74,11 +74,121 @@ def test_requests_that_arrive_during_a_call_share_the_next():
     assert model.calls == [[1], [2, 3, 4], [5, 6, 7]]  # 4 rows a call at most, and no request is cut
 
 
-def test_request_larger_than_a_batch_is_one_call():
+def test_a_request_larger_than_a_batch_is_cut_and_put_together_again():
     model = Model()
-    answer = serve(model, lambda b: ask(b, *range(9)))
-    assert answer["y"].tolist() == [2 * i for i in range(9)]
-    assert len(model.calls) == 1
+    answer = serve(model, lambda b: ask(b, *range(100, 137)))
+    assert answer["y"].tolist() == [2 * i for i in range(100, 137)]
+    assert sorted(x for call in model.calls for x in call) == list(range(100, 137)), "each row once"
+    assert len(model.calls[0]) == 4, "nothing is known of the model yet"
+    assert len(model.calls) < 7, "slices grow as long as they are quick"
+
+
+def test_whoever_comes_after_a_large_request_waits_for_one_call(monkeypatch):
+    monkeypatch.setattr(batching, "SLICE_SECONDS", 0.0)  # slices of a batch each
+    model = Model()
+    order = []
+
+    async def scenario(batcher):
+        model.gate.clear()
+        large = ask(batcher, *range(100, 140))
+        large.add_done_callback(lambda _: order.append("large"))
+        await settle()
+        small = [ask(batcher, 1), ask(batcher, 2, 3)]
+        for future in small:
+            future.add_done_callback(lambda _: order.append("small"))
+        await settle()
+        model.gate.set()
+        return await asyncio.gather(large, *small)
+
+    answers = serve(model, scenario)
+    assert answers[0]["y"].tolist() == [2 * i for i in range(100, 140)]
+    assert order == ["small", "small", "large"]
+    assert model.calls[1][:3] == [1, 2, 3], "the call after the one under way"
+    assert len(model.calls[1]) > 3, "the large one goes on in the same call"
+
+
+def test_large_requests_take_turns(monkeypatch):
+    monkeypatch.setattr(batching, "SLICE_SECONDS", 0.0)
+    model = Model()
+
+    async def scenario(batcher):
+        return await asyncio.gather(ask(batcher, *range(100, 108)), ask(batcher, *range(200, 208)))
+
+    answers = serve(model, scenario)
+    assert [a["y"].tolist() for a in answers] == [
+        [2 * i for i in range(100, 108)],
+        [2 * i for i in range(200, 208)],
+    ]
+    assert [call[0] for call in model.calls] == [100, 200, 104, 204]
+
+
+def test_a_slice_that_fails_fails_its_request_alone(monkeypatch):
+    monkeypatch.setattr(batching, "SLICE_SECONDS", 0.0)
+    model = Model()
+
+    async def scenario(batcher):
+        return await asyncio.gather(
+            ask(batcher, *range(100, 104), 13, *range(200, 220)), ask(batcher, 1), return_exceptions=True
+        )
+
+    large, small = serve(model, scenario)
+    assert isinstance(large, Refused)
+    assert small["y"].tolist() == [2]
+    assert len(model.calls) <= 6, "the rest of a request that failed is not computed"
+
+
+def test_callers_take_turns():
+    model = Model()
+
+    async def scenario(batcher):
+        model.gate.clear()
+        first = ask(batcher, 1)
+        await settle()
+        many = [ask(batcher, 100 + i, caller="many") for i in range(20)]
+        one = ask(batcher, 2, caller="one")
+        two = ask(batcher, 3, caller="two")
+        await settle()
+        model.gate.set()
+        return await asyncio.gather(first, *many, one, two)
+
+    answers = serve(model, scenario)
+    assert [a["y"].tolist() for a in answers[-2:]] == [[4], [6]]
+    assert model.calls[1] == [100, 2, 3, 101], "each caller in turn, the one with many again"
+
+
+def test_what_is_late_is_not_computed():
+    model = Model()
+
+    async def scenario(batcher):
+        model.gate.clear()
+        first = ask(batcher, 1)
+        await settle()
+        hurried = ask(batcher, 2, within=0.02)
+        patient = ask(batcher, 3)
+        began = time.monotonic()
+        with pytest.raises(Refused) as refused:
+            await hurried
+        waited = time.monotonic() - began
+        model.gate.set()
+        await asyncio.gather(first, patient)
+        return refused.value.status, waited
+
+    status, waited = serve(model, scenario)
+    assert status == 504
+    assert waited < 1
+    assert model.calls == [[1], [3]]
+
+
+def test_a_request_without_any_time_left_is_refused_at_once():
+    model = Model()
+
+    async def scenario(batcher):
+        with pytest.raises(Refused) as refused:
+            await batcher.submit({"x": np.array([1.0])}, within=0)
+        return refused.value.status
+
+    assert serve(model, scenario) == 504
+    assert model.calls == []
 
 
 def test_waiting_gathers_a_batch_and_gives_up_in_time():
