@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -14,6 +15,21 @@ if TYPE_CHECKING:
 DISCARDED = 128 * 1024 * 1024  # bytes of a refused body that are read and dropped at most
 
 Header = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The body of an answer that is not JSON alone.
+
+    Attributes:
+        body: its bytes.
+        kind: its content type.
+        headers: further headers.
+    """
+
+    body: bytes
+    kind: bytes
+    headers: tuple[Header, ...] = ()
 
 
 class Exchange:
