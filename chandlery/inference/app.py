@@ -5,23 +5,25 @@ from __future__ import annotations
 import hmac
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match, Route
 
 from chandlery import __version__
-from chandlery.inference import open_inference, seldon_v1
+from chandlery.inference import invocations, open_inference, seldon_v1
 from chandlery.inference.answered import Answered, prediction_of
 from chandlery.inference.batching import Batcher
-from chandlery.inference.body import read_json
-from chandlery.inference.exchange import Exchange, Header
+from chandlery.inference.body import HEADER_LENGTH, read_binary, read_body, read_json
+from chandlery.inference.compression import VARY, WORTHWHILE, pack
+from chandlery.inference.exchange import Content, Exchange, Header
 from chandlery.inference.feedback import FORWARDED, answered_id, judge, owner, read_feedback
 from chandlery.inference.forwarding import forward
 from chandlery.inference.metrics import CONTENT_TYPE, Metrics
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     RequestHandler = Callable[["ModelRequest"], Awaitable[Any]]
 
 LONGEST_ID = 128
+JSON = b"application/json"
+_HEADER_LENGTH = HEADER_LENGTH.encode()
 
 
 @dataclass(slots=True)
@@ -104,7 +108,6 @@ class Replica:
         self._inputs = model.recipe.inputs()
         self._version = model.version
         self._headers: list[Header] = [
-            (b"content-type", b"application/json"),
             (MODEL_VERSION.encode(), self._version.encode("latin-1", "replace")),
         ]
         if settings.predictor:
@@ -127,6 +130,10 @@ class Replica:
         v2_server = _Endpoint(self, "metadata", self._v2_server, _v2_error)
         v2_ready = _Endpoint(self, "status", self._v2_ready, _v2_error)
         v2_model_ready = _Endpoint(self, "status", self._v2_model_ready, _v2_error)
+        index = _Endpoint(self, "metadata", self._repository_index, _v2_error)
+        repository = _Endpoint(self, "metadata", self._refuse_loading, _v2_error)
+        invoke = _Endpoint(self, "predictions", self._invoke, invocations.write_error)
+        v1_model = _Endpoint(self, "predictions", self._predict_instances, _v2_error)
         post, both, get = ["POST"], ["POST", "GET"], ["GET"]
         return [
             # what Seldon's executor shows to the outside
@@ -155,6 +162,18 @@ class Replica:
             Route("/v2/models/{model}/versions/{version}", v2_metadata, methods=get),
             Route("/v2/models/{model}/ready", v2_model_ready, methods=get),
             Route("/v2/models/{model}/versions/{version}/ready", v2_model_ready, methods=get),
+            Route("/v2/repository/index", index, methods=post),
+            Route("/v2/repository/models/{model}/load", repository, methods=post),
+            Route("/v2/repository/models/{model}/unload", repository, methods=post),
+            # what `mlflow models serve` has
+            Route("/invocations", invoke, methods=post),
+            Route("/ping", self._ping, methods=get),
+            Route("/health", self._ping, methods=get),
+            Route("/version", _version, methods=get),
+            # what KServe calls protocol v1, which is TensorFlow Serving's
+            Route("/v1/models/{model}:predict", v1_model, methods=post),
+            Route("/v1/models/{model}", v2_model_ready, methods=get),
+            Route("/", _alive, methods=get),
             Route("/prometheus", self._prometheus, methods=get),
             Route("/metrics", self._prometheus, methods=get),
         ]
@@ -167,16 +186,22 @@ class Replica:
         await self.batcher.stop()
         await self.log.stop()
 
-    def headers(self, request_id: str, status: int, retry_after: int) -> list[Header]:
+    def headers(self, request_id: str, status: int, retry_after: int, kind: bytes = JSON) -> list[Header]:
         """Return the headers of an answer.
 
         Args:
             request_id: identifier of the request.
             status: HTTP status.
             retry_after: seconds after which the caller may try again; 0: not sent.
+            kind: content type.
         """
         identifier = request_id.encode("ascii")
-        headers = [*self._headers, (REQUEST_ID.encode(), identifier), (PUID.encode(), identifier)]
+        headers = [
+            (b"content-type", kind),
+            *self._headers,
+            (REQUEST_ID.encode(), identifier),
+            (PUID.encode(), identifier),
+        ]
         if retry_after:
             headers.append((b"retry-after", b"%d" % retry_after))
         if self.draining or status == 413:
@@ -193,19 +218,60 @@ class Replica:
 
     async def _predict(self, call: ModelRequest) -> dict[str, Any]:
         message = seldon_v1.read_message(await read_json(call.http, self.settings.max_body))
-        if message.data is None:
-            raise Refused(400, "request has no data; send data.ndarray, data.tensor or jsonData")
-        answers = await self._ask(call, self.model.rows(message.data, message.names))
+        data = message.data
+        if data is None:
+            if message.single is None:
+                raise Refused(400, "request has no data; send data.ndarray, data.tensor or jsonData")
+            data = seldon_v1.rows_of_single(message.single, self._inputs)
+        answers = await self._ask(call, self.model.rows(data, message.names))
         self._remember(call, message.puid, answers)
         return seldon_v1.write_answer(answers, message, self._tags, self._path, call.puid)
 
-    async def _infer(self, call: ModelRequest) -> dict[str, Any]:
+    async def _infer(self, call: ModelRequest) -> dict[str, Any] | Content:
         self._check_model(call.http)
-        document = await read_json(call.http, self.settings.max_body)
-        request = open_inference.read_request(document, self._inputs)
+        if HEADER_LENGTH in call.http.headers:
+            document, raw = await read_binary(call.http, self.settings.max_body)
+            request = open_inference.read_request(document, self._inputs, raw)
+        else:
+            document = await read_json(call.http, self.settings.max_body)
+            request = open_inference.read_request(document, self._inputs)
         answers = await self._ask(call, self.model.checked(request.columns))
         self._remember(call, request.id, answers)
-        return open_inference.write_answer(answers, request, self.model.name, self._version, call.puid)
+        named = (self.model.name, self._version, call.puid)
+        if not open_inference.wants_binary(request, answers):
+            return open_inference.write_answer(answers, request, *named)
+        response, tensors = open_inference.write_binary_answer(answers, request, *named)
+        head = orjson.dumps(response)
+        length = (_HEADER_LENGTH, b"%d" % len(head))
+        return Content(b"".join([head, *tensors]), b"application/octet-stream", (length,))
+
+    async def _invoke(self, call: ModelRequest) -> dict[str, Any]:
+        kind = call.http.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "text/csv":
+            body = await read_body(call.http, self.settings.max_body)
+            invocation = invocations.read_csv(body, self._inputs)
+        else:
+            document = await read_json(call.http, self.settings.max_body)
+            invocation = invocations.read_invocation(document, self._inputs)
+        answers = await self._ask(call, self.model.checked(invocation.columns))
+        self._remember(call, "", answers)
+        return invocations.write_predictions(answers, invocation)
+
+    async def _predict_instances(self, call: ModelRequest) -> dict[str, Any]:
+        self._check_model(call.http)
+        return await self._invoke(call)
+
+    async def _repository_index(self, call: ModelRequest) -> list[dict[str, Any]]:
+        state = "UNAVAILABLE" if self.draining else "READY"
+        reason = "the server is stopping" if self.draining else ""
+        return [{"name": self.model.name, "version": self._version, "state": state, "reason": reason}]
+
+    async def _refuse_loading(self, call: ModelRequest) -> dict[str, Any]:
+        raise Refused(
+            400,
+            f"this server serves {self.model.name!r} and neither loads nor unloads models; change the deployment",
+            "NOT_SUPPORTED",
+        )
 
     def _remember(self, call: ModelRequest, puid: str, answers: Columns) -> None:
         call.puid = puid or call.id
@@ -265,7 +331,7 @@ class Replica:
         }
 
     async def _v2_server(self, call: ModelRequest) -> dict[str, Any]:
-        return {"name": "chandlery", "version": __version__, "extensions": []}
+        return {"name": "chandlery", "version": __version__, "extensions": open_inference.EXTENSIONS}
 
     async def _v2_metadata(self, call: ModelRequest) -> dict[str, Any]:
         self._check_model(call.http)
@@ -298,6 +364,9 @@ class Replica:
         self._check_model(call.http)
         self._check_ready()
         return {"name": self.model.name, "ready": True}
+
+    async def _ping(self, request: Request) -> Response:
+        return Response(b"\n", 503 if self.draining else 200, media_type="application/json")
 
     async def _v2_live(self, request: Request) -> Response:
         return Response(b'{"live":true}', media_type="application/json")
@@ -347,8 +416,13 @@ class _Endpoint:
         http = Exchange(scope, receive, send)
         call = ModelRequest(http, _request_id(http))
         status, retry_after = 200, 0
+        kind, more = JSON, []
         try:
-            content = orjson.dumps(await self._handler(call))
+            answer = await self._handler(call)
+            if type(answer) is Content:
+                content, kind, more = answer.body, answer.kind, list(answer.headers)
+            else:
+                content = orjson.dumps(answer)
         except Refused as refused:
             status, retry_after = refused.status, refused.retry_after
             content = orjson.dumps(self._write_error(refused))
@@ -359,29 +433,71 @@ class _Endpoint:
             content = orjson.dumps(
                 self._write_error(Refused(500, "internal error; see the server's log", INTERNAL))
             )
+        if len(content) >= WORTHWHILE:
+            more.append(VARY)
+            content, encoding = await pack(content, http.headers.get("accept-encoding", ""))
+            if encoding:
+                more.append((b"content-encoding", encoding.encode()))
         replica, seconds = self._replica, time.perf_counter() - began
         replica.metrics.request(self._service, http.method.lower(), status, seconds, call.model_seconds)
         if self._service == "predictions":
             replica.log.add(call.id, call.rows, status, puid=call.puid, prediction=call.prediction)
-        await http.answer(status, replica.headers(call.id, status, retry_after), content)
+        headers = replica.headers(call.id, status, retry_after, kind)
+        await http.answer(status, headers + more if more else headers, content)
 
 
 class _Application(Starlette):
     """Starlette, with a short way for predictions: its middleware and routing take longer than a small network."""
 
     def __init__(self, replica: Replica) -> None:
-        super().__init__(routes=replica.routes(), lifespan=replica.lifespan)
+        super().__init__(
+            routes=replica.routes(),
+            lifespan=replica.lifespan,
+            exception_handlers={404: _no_route, 405: _no_route},
+        )
+        self.router.redirect_slashes = False  # behind a gateway it would lead out of the deployment
         self._short = replica.short_ways()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        way = (
-            self._short.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if scope["type"] == "http":
+            if scope["method"] == "POST":
+                way = self._short.get(scope["path"])
+                if way is not None:
+                    endpoint, scope["path_params"] = way
+                    await endpoint(scope, receive, send)
+                    return
+            elif scope["method"] == "OPTIONS":
+                await _options(self.routes, scope)(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+
+def _options(routes: Sequence[BaseRoute], scope: Scope) -> Response:
+    """Answer OPTIONS: which methods a path takes. No other site is granted any of them."""
+    found = [route for route in routes if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE]
+    methods = {method for route in found for method in route.methods or ()}
+    if not methods:
+        return Response(
+            _no_route_body(scope["path"], 404, "no such path"), 404, media_type="application/json"
         )
-        if way is None:
-            await super().__call__(scope, receive, send)
-            return
-        endpoint, scope["path_params"] = way
-        await endpoint(scope, receive, send)
+    return Response(status_code=204, headers={"allow": ", ".join(sorted(methods | {"OPTIONS"}))})
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    why = "no such path" if error.status_code == 404 else f"{request.method} is not allowed here"
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["allow"] = ", ".join(sorted({*headers.pop("Allow").split(", "), "OPTIONS"}))
+    body = _no_route_body(request.url.path, error.status_code, why)
+    return Response(body, error.status_code, headers, media_type="application/json")
+
+
+def _no_route_body(path: str, status: int, why: str) -> bytes:
+    refused = Refused(status, f"{why}; see /docs for what this server answers", "NOT_FOUND")
+    if path.startswith(("/api/", "/predict", "/send-feedback")):
+        return orjson.dumps(seldon_v1.write_error(refused))
+    return orjson.dumps(_v2_error(refused))
 
 
 def create_app(model: ChandleryModel, settings: Settings) -> Starlette:
@@ -395,6 +511,14 @@ def create_app(model: ChandleryModel, settings: Settings) -> Starlette:
     app = _Application(replica)
     app.state.replica = replica
     return app
+
+
+async def _alive(request: Request) -> Response:
+    return Response(b'{"status":"alive"}', media_type="application/json")
+
+
+async def _version(request: Request) -> Response:
+    return Response(__version__, media_type="text/plain")
 
 
 async def _pong(request: Request) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -16,6 +17,21 @@ DISCARDED = 128 * 1024 * 1024  # bytes of a refused body that are read and dropp
 
 Header = tuple[bytes, bytes]
 _GRPC_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The body of an answer that is not JSON alone.
+
+    Attributes:
+        body: its bytes.
+        kind: its content type.
+        headers: further headers.
+    """
+
+    body: bytes
+    kind: bytes
+    headers: tuple[Header, ...] = ()
 
 
 class Exchange:

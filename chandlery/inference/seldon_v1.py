@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +14,7 @@ import orjson
 
 from chandlery.inference.layout import array_of, table_of_answers
 from chandlery.inference.refusal import Refused
-from chandlery.recipe import Columns
+from chandlery.recipe import Column, Columns, describe
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,12 @@ class Message:
     Attributes:
         data: a table, or for `jsonData` a mapping; None when the message has no data.
         names: names of the table's places.
-        form: how the data was sent, which is how the answer goes back: `ndarray`, `tensor` or `jsonData`.
+        form: how the data was sent, which is how the answer goes back: `ndarray`, `tensor`, `jsonData` or `records`, which
+            is `jsonData` as a list of objects.
         puid: identifier of the prediction; empty when there is none.
         tags: tags of the request, which the answer repeats.
         path: `requestPath` so far.
+        single: one text or bytes (`strData`, `binData`) in place of data; see `rows_of_single`.
     """
 
     data: np.ndarray | dict[str, Any] | None
@@ -33,6 +38,7 @@ class Message:
     puid: str
     tags: dict[str, Any]
     path: dict[str, Any]
+    single: str | bytes | None = None
 
 
 def read_message(document: Any, what: str = "request") -> Message:
@@ -48,7 +54,9 @@ def read_message(document: Any, what: str = "request") -> Message:
     if not isinstance(document, dict):
         raise Refused(400, f"{what} is {_kind(document)}; expected an object with data or jsonData")
     meta = _mapping(document.get("meta"), f"{what}.meta")
-    data, names, form = _data(document, what)
+    single = _single(document, what) if "strData" in document or "binData" in document else None
+    # Seldon's wrapper answers a single value with a tensor, or an ndarray where not all are numbers.
+    data, names, form = _data(document, what) if single is None else (None, [], "tensor")
     return Message(
         data=data,
         names=names,
@@ -56,6 +64,7 @@ def read_message(document: Any, what: str = "request") -> Message:
         puid=str(meta.get("puid") or ""),
         tags=_given_back(meta, "tags", what),
         path=_given_back(meta, "requestPath", what),
+        single=single,
     )
 
 
@@ -90,6 +99,8 @@ def write_answer(
     }
     if message.form == "jsonData":
         return {"jsonData": {name: values.tolist() for name, values in answers.items()}, "meta": meta}
+    if message.form == "records":
+        return {"jsonData": records_of(answers), "meta": meta}
     names, table = table_of_answers(answers)
     data: dict[str, Any] = {"names": names}
     # A column that does not hold numbers is never answered as a tensor.
@@ -113,15 +124,17 @@ def write_error(refused: Refused) -> dict[str, Any]:
 
 
 def _data(document: dict[str, Any], what: str) -> tuple[np.ndarray | dict[str, Any] | None, list[str], str]:
-    for kind in ("strData", "binData", "customData"):
-        if kind in document:
-            raise Refused(400, f"{what}.{kind} is not supported; send data.ndarray, data.tensor or jsonData")
+    if "customData" in document:
+        raise Refused(400, f"{what}.customData is not supported; send data.ndarray, data.tensor or jsonData")
     if "jsonData" in document:
-        if not isinstance(document["jsonData"], dict):
+        data = document["jsonData"]
+        if isinstance(data, list) and data and isinstance(data[0], dict):
+            return columns_of_records(data, f"{what}.jsonData"), [], "records"
+        if not isinstance(data, dict):
             raise Refused(
-                400, f"{what}.jsonData is {_kind(document['jsonData'])}; expected lists by column name"
+                400, f"{what}.jsonData is {_kind(data)}; expected lists by column name, or a list of objects"
             )
-        return document["jsonData"], [], "jsonData"
+        return data, [], "jsonData"
     if document.get("data") is None:
         return None, [], "ndarray"
     data = _mapping(document["data"], f"{what}.data")
@@ -134,6 +147,78 @@ def _data(document: dict[str, Any], what: str) -> tuple[np.ndarray | dict[str, A
         return array_of(data["ndarray"], f"{what}.data.ndarray"), names, "ndarray"
     kinds = ", ".join(sorted(set(data) - {"names"})) or "nothing"
     raise Refused(400, f"{what}.data has {kinds}; expected ndarray or tensor")
+
+
+def columns_of_records(records: Sequence[Any], what: str) -> dict[str, Any]:
+    """Return lists of values by column name for a list of objects, each a row.
+
+    Raises:
+        Refused: one is not an object, or has other names than the first.
+    """
+    first = records[0]
+    # The same names in each: the union of all could be larger than the request by its square.
+    for number, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise Refused(400, f"{what}[{number}] is {_kind(record)}; expected an object, as the first")
+        if record.keys() != first.keys():
+            odd = sorted(record.keys() ^ first.keys())[0]
+            has = "has" if odd in record else "does not have"
+            raise Refused(
+                400, f"{what}[{number}] {has} {odd[:80]!r}, unlike {what}[0]; send null for what is missing"
+            )
+    return {name: [record[name] for record in records] for name in first}
+
+
+def records_of(answers: Columns) -> list[dict[str, Any]]:
+    """Return answers as a list of objects, each a row."""
+    rows = zip(*(values.tolist() for values in answers.values()), strict=True)
+    return [dict(zip(answers, row, strict=True)) for row in rows]
+
+
+def rows_of_single(single: str | bytes, columns: Sequence[Column]) -> dict[str, Any] | np.ndarray:
+    """Return the data of a message with a single value, for a recipe with one column.
+
+    Args:
+        single: a text; or bytes, which are a text in UTF-8 for a column of texts, and the values of as many rows as
+            they fill for a column of uint8.
+        columns: the recipe's input columns.
+
+    Raises:
+        Refused: the recipe has other columns, or the bytes do not fit.
+    """
+    column = columns[0]
+    text = column.dtype == "str" and not column.shape
+    kind = "strData" if isinstance(single, str) else "binData"
+    if len(columns) != 1 or not (text or (column.dtype == "uint8" and kind == "binData")):
+        raise Refused(
+            400,
+            f"{kind} is for a recipe with one column of texts{'' if kind == 'strData' else ' or bytes'}; "
+            f"expected {describe(tuple(columns))}",
+        )
+    if isinstance(single, str):
+        return {column.name: [single]}
+    if text:
+        try:
+            return {column.name: [single.decode("utf-8")]}
+        except UnicodeDecodeError as error:
+            raise Refused(400, f"binData is not UTF-8: {error.reason}; {column.name!r} is text") from error
+    size = math.prod(column.shape)
+    if not single or len(single) % size:
+        raise Refused(400, f"binData has {len(single)} bytes; a row of {column.name!r} has {size}")
+    return np.frombuffer(single, "uint8").reshape(-1, *column.shape)
+
+
+def _single(document: dict[str, Any], what: str) -> str | bytes:
+    kind = "strData" if "strData" in document else "binData"
+    value = document[kind]
+    if not isinstance(value, str):
+        raise Refused(400, f"{what}.{kind} is {_kind(value)}; expected text")
+    if kind == "strData":
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Refused(400, f"{what}.binData is not base64: {error}") from error
 
 
 def _tensor(tensor: Any, what: str) -> np.ndarray:

@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
+import struct
+import zlib
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,6 +33,8 @@ PREDICTIONS = [
     {"data": {"names": ["hour", "wind"], "tensor": {"shape": [2, 2], "values": [1, 2, 3, 4]}}},
     {"jsonData": {"airport": ["HAM"], "hour": [3], "wind": [1.5]}},
     {"strData": "x"},
+    {"binData": "eA=="},
+    {"jsonData": [{"airport": "HAM", "hour": 3, "wind": 1.5}, {"airport": "LEJ", "hour": 4, "wind": None}]},
 ]
 INFERENCES = [
     {
@@ -42,6 +47,29 @@ INFERENCES = [
         "outputs": [{"name": "minutes"}],
         "parameters": {"content_type": "np"},
     }
+]
+BINARY = [
+    {
+        "inputs": [
+            {"name": "airport", "datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": 14}},
+            {"name": "hour", "datatype": "INT64", "shape": [2, 1], "parameters": {"binary_data_size": 16}},
+            {"name": "wind", "datatype": "BF16", "shape": [2], "parameters": {"binary_data_size": 4}},
+        ],
+        "outputs": [{"name": "minutes", "parameters": {"binary_data": True}}, {"name": "late"}],
+        "parameters": {"binary_data_output": True},
+    }
+]
+RAW = b"\3\0\0\0HAM\3\0\0\0LEJ" + (7).to_bytes(8, "little") + (8).to_bytes(8, "little") + b"\x80\x3f\x80\x3f"
+INVOCATIONS = [
+    {"dataframe_split": {"columns": ["airport", "hour", "wind"], "index": [0], "data": [["HAM", 3, 1.5]]}},
+    {
+        "dataframe_records": [
+            {"airport": "HAM", "hour": 3, "wind": 1.5},
+            {"airport": "LEJ", "hour": 4, "wind": None},
+        ]
+    },
+    {"inputs": {"airport": ["HAM"], "hour": [3], "wind": [1.5]}, "params": {"a": 1}},
+    {"instances": [["HAM", 3, 1.5], ["LEJ", 4, None]]},
 ]
 FEEDBACK = [
     {
@@ -60,6 +88,8 @@ PATHS = {
     "/v2/models/flights/versions/3/infer": INFERENCES,
     "/api/v1.0/feedback": FEEDBACK,
     "/send-feedback": FEEDBACK,
+    "/invocations": INVOCATIONS,
+    "/v1/models/flights:predict": INVOCATIONS,
 }
 
 
@@ -110,7 +140,7 @@ def told(path: str, status: int, content: bytes) -> None:
     assert status in (200, 400), content
     answer = json.loads(content)
     if status == 400:
-        text = answer["error"] if path.startswith("/v2") else answer["status"]["info"]
+        text = answer.get("error") or answer.get("message") or answer["status"]["info"]
         assert text
         assert "Traceback" not in text
         assert len(text) < 20_000
@@ -123,7 +153,9 @@ def body_of(document) -> bytes:
     return json.dumps(document).encode("utf-8", "surrogatepass")
 
 
-@pytest.mark.parametrize("path", ["/api/v1.0/predictions", "/v2/models/flights/infer", "/api/v1.0/feedback"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1.0/predictions", "/v2/models/flights/infer", "/api/v1.0/feedback", "/invocations"]
+)
 def test_any_document(ask, path):
     @cases(nearly(PATHS[path]), share=0.2)
     def case(document):
@@ -137,10 +169,21 @@ def test_any_document(ask, path):
 def test_any_path_method_and_header(ask, caplog):
     caplog.set_level(logging.CRITICAL)
     paths = st.sampled_from(
-        [*PATHS, "/v2", "/v2/models/flights", "/v2/models/%00/ready", "/metrics", "/live", "/x"]
+        [
+            *PATHS,
+            "/v2",
+            "/v2/models/flights",
+            "/v2/models/%00/ready",
+            "/v2/repository/index",
+            "/metrics",
+            "/live",
+            "/x",
+            "*",
+            "",
+        ]
     )
     names = st.sampled_from(
-        ["content-type", "content-length", "content-encoding", "x-request-id", "seldon-puid", "x-seldon-route", "x-chandlery-forwarded", "accept"]
+        ["content-type", "content-length", "content-encoding", "x-request-id", "seldon-puid", "x-seldon-route", "x-chandlery-forwarded", "accept", "accept-encoding", "inference-header-content-length"]
     )  # fmt: skip
     values = st.binary(max_size=40) | st.sampled_from(
         [b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=a", b"identity", b"gzip", b"99999999999999999999", b"-1", b"v4"]
@@ -153,7 +196,7 @@ def test_any_path_method_and_header(ask, caplog):
     junk = st.sampled_from([quote(json.dumps(j)[:300]) for j in JUNK])
 
     @cases(
-        st.sampled_from(["POST", "GET", "PUT", "HEAD"]),
+        st.sampled_from(["POST", "GET", "PUT", "HEAD", "OPTIONS"]),
         paths,
         st.lists(st.tuples(names, values), max_size=3),
         bodies,
@@ -165,7 +208,7 @@ def test_any_path_method_and_header(ask, caplog):
             path += f"?json={text}"
         status, content = ask(method, path, body, [(n.encode(), v) for n, v in headers])
         # 502 and 503: feedback for another predictor, and no gateway here to hand it to.
-        assert status in (200, 400, 404, 405, 413, 415, 502, 503), content
+        assert status in (200, 204, 400, 404, 405, 413, 415, 502, 503), content
         assert b"Traceback" not in content
 
 
@@ -180,3 +223,58 @@ def test_any_bytes(ask):
     )
     def case(body, path):
         told(path, *ask("POST", path, body, HEADERS))
+
+
+def test_any_raw_tensors(ask):
+    """The binary form: JSON that is nearly right, raw tensors that are cut, changed or added to, any length between."""
+    path = "/v2/models/flights/infer"
+
+    def headers(length):
+        return [(b"inference-header-content-length", length)]
+
+    @cases(
+        nearly(BINARY) | st.sampled_from(BINARY),
+        st.tuples(st.integers(0, 40), st.binary(max_size=6), st.integers(0, 40)) | st.just((40, b"", 40)),
+        st.integers(-3, 3) | st.just(0) | st.binary(max_size=12),
+        share=0.3,
+    )
+    def case(document, cut, length):
+        head = body_of(document)
+        raw = RAW[: cut[0]] + cut[1] + RAW[cut[2] :]
+        told_raw = b"%d" % (len(head) + length) if isinstance(length, int) else length
+        status, content = ask("POST", path, head + raw, headers(told_raw))
+        assert status in (200, 400), content
+        if status == 400:
+            told(path, status, content)
+
+    head = body_of(BINARY[0])
+    status, content = ask("POST", path, head + RAW, headers(b"%d" % len(head)))
+    assert (status, content[-10:]) == (200, struct.pack("<2f", 9.0, 9.0) + b"\0\0")
+
+
+def test_any_packed_bytes(ask):
+    whole = [gzip.compress(body_of(PREDICTIONS[0]), mtime=0), zlib.compress(body_of(PREDICTIONS[0]))]
+    bombs = [gzip.compress(b"[" * 30_000_000, mtime=0)]
+    cut = st.tuples(st.sampled_from(whole), st.integers(0, 120), st.integers(0, 120), st.binary(max_size=8))
+
+    @cases(
+        st.sampled_from(whole + bombs) | cut.map(lambda c: c[0][: c[1]] + c[3] + c[0][c[2] :]),
+        st.sampled_from([b"gzip", b"deflate", b"x-gzip"]),
+        share=0.2,
+    )
+    def case(body, encoding):
+        status, content = ask("POST", "/predict", body, [*HEADERS, (b"content-encoding", encoding)])
+        assert status in (200, 400, 413), content
+
+
+def test_any_csv(ask):
+    text = b"airport,hour,wind\nHAM,3,1.5\nLEJ,4,\n"
+    cut = st.tuples(
+        st.integers(0, 40),
+        st.integers(0, 40),
+        st.binary(max_size=8) | st.sampled_from([b'"', b",", b"\n\r", b"\0"]),
+    )
+
+    @cases(st.binary(max_size=80) | cut.map(lambda c: text[: c[0]] + c[2] + text[c[1] :]), share=0.2)
+    def case(body):
+        told("/invocations", *ask("POST", "/invocations", body, [(b"content-type", b"text/csv")]))

@@ -36,7 +36,10 @@ ROUTE_CONFIG = "seldon"
 LATENCY_BOUNDS_MS = (1, 2, 5, 10, 15, 20, 25, 50, 75, 100, 150, 200, 250, 500, 750, 1000, 2500, 5000, 10000)
 
 # Predictions in either protocol; everything else is not evidence.
-PREDICTION_PATH = r"/(?:api/v(?:0\.1|1\.0)/predictions|v2/models/[^/]+(?:/versions/[^/]+)?/infer)"
+PREDICTION_PATH = (
+    r"/(?:api/v(?:0\.1|1\.0)/predictions|v2/models/[^/]+(?:/versions/[^/]+)?/infer"
+    r"|invocations|v1/models/[^/]+:predict)"
+)
 
 _TYPE = "type.googleapis.com/envoy."
 _ENVOY_VARIABLE = "CHANDLERY_ENVOY"

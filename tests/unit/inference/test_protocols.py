@@ -169,8 +169,17 @@ def test_v2_float_is_taken_as_the_precision_it_names(make_client):
         ({"data": {"tensor": {"shape": [-1, 3], "values": [1, 2, 3]}}}, "whole numbers"),
         ({"data": {"tensor": {"shape": [1], "values": [[1]]}}}, "flat list"),
         ({"data": {"tensor": {"shape": [9] * 40, "values": []}}}, "shape"),
-        ({"strData": "x"}, "strData is not supported"),
-        ({"binData": "eA=="}, "binData is not supported"),
+        (
+            {"strData": "x"},
+            "strData is for a recipe with one column of texts; expected airport: str[n], hour",
+        ),
+        ({"binData": "eA=="}, "binData is for a recipe with one column of texts or bytes"),
+        ({"strData": 3}, "strData is a number; expected text"),
+        ({"binData": "%"}, "binData is not base64"),
+        ({"customData": {}}, "customData is not supported"),
+        ({"jsonData": [{"hour": 1}, {"our": 1}]}, "jsonData[1] does not have 'hour', unlike"),
+        ({"jsonData": [{"hour": 1}, 3]}, "jsonData[1] is a number"),
+        ({"jsonData": [{"hour": 1}]}, "missing 'airport'"),
         ({"jsonData": [1]}, "lists by column name"),
         ({"jsonData": {"hour": [7]}}, "missing 'airport'"),
         ({"jsonData": ROW | {"extra": [1]}}, "unknown column 'extra'"),
@@ -230,7 +239,29 @@ def test_lists_deeper_than_any_array(make_client):
         (infer(hour=tensor("hour", "FP32", [None, {}])), "neither number nor text"),
         (infer(hour={"name": "hour", "shape": [2], "datatype": "INT64"}), "no data"),
         (infer(hour=tensor("hour", "INT64", [7, 8, 9], [2])), "do not make shape [2]"),
-        (infer(hour=tensor("hour", "INT64", [7, 8], [2, 1])), "shape (2, 1)"),
+        (infer(hour=tensor("hour", "INT64", [7, 8], [1, 2])), "shape (1, 2)"),
+        (infer(hour=tensor("hour", "BF16", [7, 8])), "BF16, which JSON does not have"),
+        (
+            infer(
+                hour={
+                    "name": "hour",
+                    "shape": [2],
+                    "datatype": "INT64",
+                    "parameters": {"shared_memory_region": "r"},
+                }
+            ),
+            "shared_memory_region, an extension",
+        ),
+        (infer() | {"outputs": [{"name": "late"}, {"name": "late"}]}, "names an output twice"),
+        (
+            infer() | {"outputs": [{"name": "late", "parameters": {"classification": 1}}]},
+            "classification, an ext",
+        ),
+        (
+            infer() | {"outputs": [{"name": "late", "parameters": {"binary_data": 1}}]},
+            "neither true nor false",
+        ),
+        (infer() | {"parameters": 3}, "parameters of the request are not an object"),
         (infer(wind=None), "missing 'wind'"),
         (infer(again=tensor("hour", "INT64", [7, 8])), "there twice"),
         (infer() | {"outputs": [{"name": "luck"}]}, "no output 'luck'; the outputs are minutes, late"),
@@ -249,7 +280,7 @@ def test_what_is_not_json(make_client):
     for content in (b"", b"{", b"\xff\xfe", b"NaN", b"[" * 5000):
         response = client.post(PREDICTIONS, content=content)
         assert (response.status_code, response.json()["status"]["status"]) == (400, "FAILURE")
-    assert client.post(PREDICTIONS, content=b"x", headers={"content-encoding": "gzip"}).status_code == 415
+    assert client.post(PREDICTIONS, content=b"x", headers={"content-encoding": "br"}).status_code == 415
     assert client.post(PREDICTIONS, files={"json": "{}"}).status_code == 415
 
 

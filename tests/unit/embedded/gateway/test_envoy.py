@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -132,3 +133,18 @@ def test_an_envoy_that_does_not_run_is_told(tmp_path: Path) -> None:
     broken.chmod(0o755)
     with pytest.raises(PlatformError, match="does not run here"):
         envoy.envoy_version(broken)
+
+
+@pytest.mark.parametrize(
+    ("path", "weighed"),
+    [
+        ("/api/v1.0/predictions", True),
+        ("/v2/models/digits/infer", True),
+        ("/invocations", True),
+        ("/v1/models/digits:predict", True),
+        ("/v1/models/digits", False),
+        ("/openapi.json", False),
+    ],
+)
+def test_every_form_of_a_prediction_is_weighed_and_mirrored(path: str, weighed: bool) -> None:
+    assert bool(re.fullmatch(envoy.PREDICTION_PATH, path)) is weighed

@@ -128,3 +128,18 @@ class Scan(Recipe):
 
     def wrong(self, prediction, truth) -> bool:
         return prediction != truth
+
+
+class Words(Flights):
+    """One column of texts."""
+
+    schema = (Column("text", "str"), Column("delay", "float64"))
+
+    def featurize(self, rows: Columns) -> np.ndarray:
+        return np.char.str_len(rows["text"]).astype("float32")[:, None]
+
+
+class Thumbs(Scan):
+    """One column of bytes."""
+
+    schema = (Column("pixels", "uint8", (2, 2)), Column("label", "str"))
