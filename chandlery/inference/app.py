@@ -182,7 +182,15 @@ class Replica:
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """Run the batcher and the request log beside the application."""
         self.log.start()
+        rpc = None
+        if self.settings.grpc_port:
+            # here: a server that speaks HTTP alone starts faster and smaller without it
+            from chandlery.inference.rpc import start
+
+            rpc = await start(self)
         yield
+        if rpc is not None:
+            await rpc.stop(self.settings.grace)
         await self.batcher.stop()
         await self.log.stop()
 
@@ -195,18 +203,37 @@ class Replica:
             retry_after: seconds after which the caller may try again; 0: not sent.
             kind: content type.
         """
-        identifier = request_id.encode("ascii")
-        headers = [
-            (b"content-type", kind),
-            *self._headers,
-            (REQUEST_ID.encode(), identifier),
-            (PUID.encode(), identifier),
-        ]
+        headers = [(b"content-type", kind), *self.own_headers(request_id)]
         if retry_after:
             headers.append((b"retry-after", b"%d" % retry_after))
         if self.draining or status == 413:
             headers.append((b"connection", b"close"))
         return headers
+
+    def own_headers(self, request_id: str) -> list[Header]:
+        """Return the headers that say who answered which request."""
+        identifier = request_id.encode("ascii")
+        return [*self._headers, (REQUEST_ID.encode(), identifier), (PUID.encode(), identifier)]
+
+    def request(self, http: Exchange) -> ModelRequest:
+        """Begin a request: it has its caller's identifier, or a new one."""
+        return ModelRequest(http, _request_id(http))
+
+    def answered_call(
+        self, service: str, method: str, call: ModelRequest, status: int, seconds: float
+    ) -> None:
+        """Count and log a request that has been answered.
+
+        Args:
+            service: predictions, feedback, status or metadata.
+            method: HTTP method in lower case, or `grpc`.
+            call: the request.
+            status: HTTP status; of a call over gRPC that which HTTP would have.
+            seconds: from arrival to answer.
+        """
+        self.metrics.request(service, method, status, seconds, call.model_seconds)
+        if service == "predictions":
+            self.log.add(call.id, call.rows, status, puid=call.puid, prediction=call.prediction)
 
     async def _ask(self, call: ModelRequest, rows: Any) -> Any:
         call.rows = count(rows)
@@ -217,7 +244,15 @@ class Replica:
             call.model_seconds = time.perf_counter() - began
 
     async def _predict(self, call: ModelRequest) -> dict[str, Any]:
-        message = seldon_v1.read_message(await read_json(call.http, self.settings.max_body))
+        return await self.predict(call, await read_json(call.http, self.settings.max_body))
+
+    async def predict(self, call: ModelRequest, document: Any) -> dict[str, Any]:
+        """Answer a SeldonMessage with a SeldonMessage, both as parsed JSON.
+
+        Raises:
+            Refused: it cannot be answered.
+        """
+        message = seldon_v1.read_message(document)
         data = message.data
         if data is None:
             if message.single is None:
@@ -235,8 +270,7 @@ class Replica:
         else:
             document = await read_json(call.http, self.settings.max_body)
             request = open_inference.read_request(document, self._inputs)
-        answers = await self._ask(call, self.model.checked(request.columns))
-        self._remember(call, request.id, answers)
+        answers = await self.infer(call, request)
         named = (self.model.name, self._version, call.puid)
         if not open_inference.wants_binary(request, answers):
             return open_inference.write_answer(answers, request, *named)
@@ -244,6 +278,16 @@ class Replica:
         head = orjson.dumps(response)
         length = (_HEADER_LENGTH, b"%d" % len(head))
         return Content(b"".join([head, *tensors]), b"application/octet-stream", (length,))
+
+    async def infer(self, call: ModelRequest, request: open_inference.InferRequest) -> Columns:
+        """Return the answers to an inference request.
+
+        Raises:
+            Refused: it cannot be answered.
+        """
+        answers: Columns = await self._ask(call, self.model.checked(request.columns))
+        self._remember(call, request.id, answers)
+        return answers
 
     async def _invoke(self, call: ModelRequest) -> dict[str, Any]:
         kind = call.http.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -282,7 +326,14 @@ class Replica:
             self.answered.add(request_id, call.prediction)
 
     async def _feedback(self, call: ModelRequest) -> dict[str, Any]:
-        document = await read_json(call.http, self.settings.max_body)
+        return await self.feedback(call, await read_json(call.http, self.settings.max_body))
+
+    async def feedback(self, call: ModelRequest, document: Any) -> dict[str, Any]:
+        """Take a Feedback message, as parsed JSON, and count it once; returns the answer to it.
+
+        Raises:
+            Refused: it does not belong to an answer of this deployment, or brings no token.
+        """
         self._check_token(call.http)
         request_id = answered_id(document)
         answer = await self.answered.find(request_id) if request_id else None
@@ -387,7 +438,14 @@ class Replica:
             raise Refused(503, "the server is stopping", "STOPPING")
 
     def _check_model(self, http: Exchange) -> None:
-        name, version = http.parameters["model"], http.parameters.get("version")
+        self.check_model(http.parameters["model"], http.parameters.get("version"))
+
+    def check_model(self, name: str, version: str | None) -> None:
+        """Check that this server has a model.
+
+        Raises:
+            Refused: it has another, or another version.
+        """
         if name not in self._names:
             raise Refused(404, f"no model {name[:80]!r}; this server has {self.model.name!r}", "NOT_FOUND")
         if version is not None and version != self.model.version:
@@ -414,7 +472,7 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         http = Exchange(scope, receive, send)
-        call = ModelRequest(http, _request_id(http))
+        call = self._replica.request(http)
         status, retry_after = 200, 0
         kind, more = JSON, []
         try:
@@ -439,9 +497,7 @@ class _Endpoint:
             if encoding:
                 more.append((b"content-encoding", encoding.encode()))
         replica, seconds = self._replica, time.perf_counter() - began
-        replica.metrics.request(self._service, http.method.lower(), status, seconds, call.model_seconds)
-        if self._service == "predictions":
-            replica.log.add(call.id, call.rows, status, puid=call.puid, prediction=call.prediction)
+        replica.answered_call(self._service, http.method.lower(), call, status, seconds)
         headers = replica.headers(call.id, status, retry_after, kind)
         await http.answer(status, headers + more if more else headers, content)
 

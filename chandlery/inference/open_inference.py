@@ -135,7 +135,7 @@ def write_answer(answers: Columns, request: InferRequest, name: str, version: st
         Refused: an output was asked for that there is not.
     """
     return _response(
-        [_output(output, answers[output], request) for output in _chosen(answers, request)],
+        [_output(output, answers[output], request) for output in chosen(answers, request)],
         request,
         name,
         version,
@@ -156,20 +156,20 @@ def write_binary_answer(
     """
     outputs: list[dict[str, Any]] = []
     raw: list[bytes] = []
-    for chosen in _chosen(answers, request):
-        values = answers[chosen]
-        if request.is_binary(chosen):
+    for name_of_output in chosen(answers, request):
+        values = answers[name_of_output]
+        if request.is_binary(name_of_output):
             raw.append(write_raw(values))
             outputs.append(
                 {
-                    "name": chosen,
+                    "name": name_of_output,
                     "shape": list(values.shape),
-                    "datatype": _datatype(values),
+                    "datatype": datatype_of(values),
                     "parameters": {"binary_data_size": len(raw[-1])},
                 }
             )
         else:
-            outputs.append(_output(chosen, values, request))
+            outputs.append(_output(name_of_output, values, request))
     return _response(outputs, request, name, version, id), raw
 
 
@@ -180,7 +180,12 @@ def wants_binary(request: InferRequest, answers: Columns) -> bool:
     return any(request.is_binary(output) for output in request.outputs or answers)
 
 
-def _chosen(answers: Columns, request: InferRequest) -> Sequence[str]:
+def chosen(answers: Columns, request: InferRequest) -> Sequence[str]:
+    """Return the names of the answers that a request wants, in its order.
+
+    Raises:
+        Refused: there is no such answer.
+    """
     unknown = [output for output in request.outputs if output not in answers]
     if unknown:
         raise Refused(400, f"no output {unknown[0]!r}; the outputs are {', '.join(answers)}")
@@ -196,7 +201,8 @@ def _response(
     return response
 
 
-def _datatype(values: np.ndarray) -> str:
+def datatype_of(values: np.ndarray) -> str:
+    """Return the protocol's type of an array."""
     return "BYTES" if values.dtype.kind in "UOS" else _DATATYPES[values.dtype]
 
 
@@ -204,7 +210,7 @@ def _output(name: str, values: np.ndarray, request: InferRequest) -> dict[str, A
     output: dict[str, Any] = {
         "name": name,
         "shape": list(values.shape),
-        "datatype": _datatype(values),
+        "datatype": datatype_of(values),
         "data": values.ravel().tolist(),
     }
     if "content_type" in request.parameters:

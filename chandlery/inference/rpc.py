@@ -9,7 +9,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -155,7 +155,7 @@ class _Services:
         )
 
     def _service(
-        self, name: str, methods: dict[str, tuple[str, Callable[[ModelRequest, Any], Awaitable[Any]]]]
+        self, name: str, methods: Mapping[str, tuple[str, Callable[[ModelRequest, Any], Awaitable[Any]]]]
     ) -> Any:
         declared = rpc_messages.POOL.FindServiceByName(name)
         handlers = {}
@@ -164,9 +164,7 @@ class _Services:
             handlers[method] = grpc.unary_unary_rpc_method_handler(
                 self._guarded(f"/{name}/{method}", service, handle),
                 request_deserializer=rpc_messages.message_class(found.input_type.full_name).FromString,
-                response_serializer=rpc_messages.message_class(
-                    found.output_type.full_name
-                ).SerializeToString,
+                response_serializer=rpc_messages.message_class(found.output_type.full_name).SerializeToString,
             )
         return grpc.method_handlers_generic_handler(name, handlers)
 
@@ -280,7 +278,9 @@ class _Services:
 
     def _seldon(self, answer: dict[str, Any]) -> Any:
         # Arrays of numbers as JSON has them: protobuf's own Value knows no others.
-        return json_format.ParseDict(json.loads(json.dumps(answer)), self._message(), ignore_unknown_fields=True)
+        return json_format.ParseDict(
+            json.loads(json.dumps(answer)), self._message(), ignore_unknown_fields=True
+        )
 
 
 class _Rpc(Exchange):
@@ -338,7 +338,9 @@ def _arrays(request: Any) -> dict[str, np.ndarray]:
     """
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
-        raise Refused(400, f"{len(raw)} raw_input_contents for {len(request.inputs)} inputs; send one for each")
+        raise Refused(
+            400, f"{len(raw)} raw_input_contents for {len(request.inputs)} inputs; send one for each"
+        )
     if not request.inputs:
         raise Refused(400, "the request has no inputs")
     arrays: dict[str, np.ndarray] = {}
@@ -351,10 +353,13 @@ def _arrays(request: Any) -> dict[str, np.ndarray]:
             raise Refused(400, f"{what} has shape {shape[:8]}; expected whole numbers, such as [n]")
         if entry.datatype not in _CONTENTS and entry.datatype not in RAW_TYPES:
             raise Refused(
-                400, f"{what} has datatype {entry.datatype[:40]!r}; valid: {', '.join((*_CONTENTS, 'FP16', 'BF16'))}"
+                400,
+                f"{what} has datatype {entry.datatype[:40]!r}; valid: {', '.join((*_CONTENTS, 'FP16', 'BF16'))}",
             )
         arrays[entry.name] = (
-            read_raw(memoryview(raw[number]), entry.datatype, shape, what) if raw else _typed(entry, shape, what)
+            read_raw(memoryview(raw[number]), entry.datatype, shape, what)
+            if raw
+            else _typed(entry, shape, what)
         )
     return arrays
 
@@ -362,7 +367,9 @@ def _arrays(request: Any) -> dict[str, np.ndarray]:
 def _typed(entry: Any, shape: list[int], what: str) -> np.ndarray:
     field = _CONTENTS.get(entry.datatype)
     if field is None:
-        raise Refused(400, f"{what} is {entry.datatype}, which has no typed contents; send raw_input_contents")
+        raise Refused(
+            400, f"{what} is {entry.datatype}, which has no typed contents; send raw_input_contents"
+        )
     values = getattr(entry.contents, field)
     if entry.datatype == "BYTES":
         try:

@@ -30,6 +30,8 @@ class Settings:
         host: address to listen on.
         port: port to listen on; 0: one that the system chooses.
         metrics_port: second port for Prometheus alone, as Seldon scrapes it; 0: none.
+        grpc_port: port for predictions over gRPC; 0: none.
+        workers: processes that share the ports.
         max_batch: most rows that one call of the model gets from several requests.
         max_wait: seconds that a first request waits for others; 0: only while the model is busy.
         max_queue: most requests that wait; further ones get 503.
@@ -59,6 +61,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 9000
     metrics_port: int = 0
+    grpc_port: int = 0
+    workers: int = 1
     max_batch: int = 64
     max_wait: float = 0.0
     max_queue: int = 1024
@@ -100,6 +104,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         host=environment.get("HOST", "") or Settings.host,
         port=int(_number(environment, "PREDICTIVE_UNIT_HTTP_SERVICE_PORT", Settings.port, 0, 65535)),
         metrics_port=int(_number(environment, "PREDICTIVE_UNIT_METRICS_SERVICE_PORT", 0, 0, 65535)),
+        grpc_port=int(_number(environment, "PREDICTIVE_UNIT_GRPC_SERVICE_PORT", 0, 0, 65535)),
         max_batch=int(_number(environment, "CHANDLERY_MAX_BATCH", Settings.max_batch, 1, 65536)),
         max_wait=_number(environment, "CHANDLERY_MAX_WAIT_MS", 0, 0, 10_000) / 1000,
         max_queue=int(_number(environment, "CHANDLERY_MAX_QUEUE", Settings.max_queue, 1, 1_000_000)),

@@ -21,7 +21,7 @@ PYTHON = "3.11"
 INSTALL_SECONDS = 300
 
 REQUIREMENTS = {
-    "triton": ("tritonclient[http]==2.73.0", "ml-dtypes"),
+    "triton": ("tritonclient[http,grpc]==2.73.0", "ml-dtypes"),
     "mlserver": ("mlserver==1.7.1", "pandas<3", "requests"),
     "kserve": ("kserve==0.21.0",),
     "seldon": ("seldon-core==1.18.2", "setuptools<82"),

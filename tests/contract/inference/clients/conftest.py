@@ -26,17 +26,24 @@ CLIENT_SECONDS = 120
 
 
 @pytest.fixture(scope="session")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """Serve a recipe of the server's own tests: `serve("Flights")` returns the address."""
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """Serve a recipe of the server's own tests: `serve("Flights")` returns its address, with `rpc` that of gRPC."""
     suite = load_source(SUITE)
     stops: list[Callable[[], None]] = []
     addresses: dict[str, str] = {}
+    rpc_ports: dict[str, int] = {}
 
     def start(class_name: str) -> str:
         folder = suite.write_package(tmp_path_factory.mktemp("package") / class_name, class_name)
         settings = suite.Settings(
-            model_uri=str(folder), model_name="flights", unit="flights", predictor="v3", deployment="delays"
+            model_uri=str(folder),
+            model_name="flights",
+            unit="flights",
+            predictor="v3",
+            deployment="delays",
+            grpc_port=_free_port(),
         )
+        rpc_ports[class_name] = settings.grpc_port
         model = suite.ChandleryModel(settings=settings)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(model_module, "LoadedModel", suite.NumpyModel)
@@ -55,19 +62,25 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
         stops.append(stop)
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
-    def serve(class_name: str) -> str:
+    def serve(class_name: str, rpc: bool = False) -> str:
         if class_name not in addresses:
             addresses[class_name] = start(class_name)
-        return addresses[class_name]
+        return f"127.0.0.1:{rpc_ports[class_name]}" if rpc else addresses[class_name]
 
     yield serve
     for stop in stops:
         stop()
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture(scope="session")
 def ask(
-    serve: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Callable[[str], dict[str, Any]]:
     """Run `<name>_client.py` in the environment of that name; returns the JSON that it prints. Once a session."""
     base = tmp_path_factory.getbasetemp()
@@ -76,9 +89,11 @@ def ask(
 
     def ask(name: str) -> dict[str, Any]:
         if name not in said:
-            python = interpreter(name, shared)
+            # `triton_rpc` is Triton's environment and gRPC
+            python = interpreter(name.removesuffix("_rpc"), shared)
+            address = serve("Flights", rpc=name.endswith("_rpc"))
             found = subprocess.run(
-                [str(python), "-I", str(HERE / f"{name}_client.py"), serve("Flights")],
+                [str(python), "-I", str(HERE / f"{name}_client.py"), address],
                 capture_output=True,
                 text=True,
                 timeout=CLIENT_SECONDS,

@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 
-CLIENTS = ["triton", "mlserver", "kserve", "seldon"]
+CLIENTS = ["triton", "triton_rpc", "mlserver", "kserve", "kserve_rpc", "seldon"]
 MINUTES = [8.5, 38.25]
 
 
@@ -32,7 +32,9 @@ def test_a_client_reads_health_and_metadata(ask, client):
     ("client", "says"),
     [
         ("triton", "'hour' has 3 rows where others have 2"),
+        ("triton_rpc", "'hour' has 3 rows where others have 2"),
         ("mlserver", "missing 'wind'"),
+        ("kserve_rpc", "'hour' has 3 rows where others have 2"),
         ("kserve", "'hour' has 3 rows where others have 2"),
         ("seldon", "expected [n, 3]"),
     ],
