@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from chandlery.example import listed
 from chandlery.inference.model import DATATYPES, ChandleryModel
@@ -20,6 +21,7 @@ def document(model: ChandleryModel, example: Columns) -> dict[str, Any]:
         example: one row, arrays (1, ...) by column name.
     """
     columns = model.recipe.inputs()
+    name_in_path = quote(model.name, safe="")
     if sum(array.size for array in example.values()) > LONGEST_EXAMPLE:
         example = {}
     by_name = {name: listed(array) for name, array in example.items()}
@@ -71,7 +73,7 @@ def document(model: ChandleryModel, example: Columns) -> dict[str, Any]:
                 else {},
                 answers,
             ),
-            f"/v2/models/{model.name}/infer": _post(
+            f"/v2/models/{name_in_path}/infer": _post(
                 "The Open Inference Protocol",
                 {
                     "type": "object",
@@ -92,7 +94,7 @@ def document(model: ChandleryModel, example: Columns) -> dict[str, Any]:
                 {"records": {"jsonData": [record]}, "columns": {"jsonData": by_name}} if record else {},
                 {"type": "object"},
             ),
-            f"/v2/models/{model.name}": _get("Inputs and outputs of the model"),
+            f"/v2/models/{name_in_path}": _get("Inputs and outputs of the model"),
             "/v2/health/ready": _get("Whether the server takes requests"),
         },
         "components": {
