@@ -248,6 +248,17 @@ def predict(
     predict(deployment, file, route, as_json=json)
 
 
+@app.command(epilog=examples("chandlery client digits", "chandlery client digits --language python > ask.py"))
+def client(
+    deployment: Annotated[str, typer.Argument(help="Deployment name.")],
+    language: Annotated[str, typer.Option(help="python, curl or typescript; default: all.")] = "",
+) -> None:
+    """Print code that asks a deployment, with a row that it answers."""
+    from chandlery.cli.client import client
+
+    client(deployment, language)
+
+
 @app.command(
     epilog=examples(
         "chandlery lineage models:/digits@champion",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,7 +19,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
 from chandlery import __version__
-from chandlery.inference import invocations, open_inference, seldon_v1
+from chandlery.example import read_example
+from chandlery.inference import invocations, open_inference, openapi, seldon_v1
 from chandlery.inference.answered import Answered, prediction_of
 from chandlery.inference.batching import Batcher
 from chandlery.inference.body import HEADER_LENGTH, read_binary, read_body, read_json
@@ -43,6 +45,18 @@ if TYPE_CHECKING:
     RequestHandler = Callable[["ModelRequest"], Awaitable[Any]]
 
 LONGEST_ID = 128
+PAGES = {
+    "docs.html": "text/html; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+}
+# The page loads from this server alone, runs no script but its own, and stands in no frame.
+PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
 JSON = b"application/json"
 _HEADER_LENGTH = HEADER_LENGTH.encode()
 
@@ -174,6 +188,9 @@ class Replica:
             Route("/v1/models/{model}:predict", v1_model, methods=post),
             Route("/v1/models/{model}", v2_model_ready, methods=get),
             Route("/", _alive, methods=get),
+            Route("/openapi.json", self._openapi, methods=get),
+            Route("/docs", _page, methods=get),
+            Route("/docs/{name}", _page, methods=get),
             Route("/prometheus", self._prometheus, methods=get),
             Route("/metrics", self._prometheus, methods=get),
         ]
@@ -416,6 +433,11 @@ class Replica:
         self._check_ready()
         return {"name": self.model.name, "ready": True}
 
+    async def _openapi(self, request: Request) -> Response:
+        # Made when it is asked for: what the model answers may be known only after its first request.
+        example = read_example(self.model.folder, self._inputs)
+        return Response(orjson.dumps(openapi.document(self.model, example)), media_type="application/json")
+
     async def _ping(self, request: Request) -> Response:
         return Response(b"\n", 503 if self.draining else 200, media_type="application/json")
 
@@ -571,6 +593,15 @@ def create_app(model: ChandleryModel, settings: Settings) -> Starlette:
 
 async def _alive(request: Request) -> Response:
     return Response(b'{"status":"alive"}', media_type="application/json")
+
+
+async def _page(request: Request) -> Response:
+    name = request.path_params.get("name", "docs.html")
+    kind = PAGES.get(name)
+    if kind is None:
+        raise HTTPException(404)
+    body = (Path(__file__).parent / "page" / name).read_bytes()
+    return Response(body, headers={"content-type": kind, **PAGE_HEADERS})
 
 
 async def _version(request: Request) -> Response:

@@ -24,6 +24,7 @@ REQUIREMENTS = {
     "triton": ("tritonclient[http,grpc]==2.73.0", "ml-dtypes"),
     "mlserver": ("mlserver==1.7.1", "pandas<3", "requests"),
     "kserve": ("kserve==0.21.0",),
+    "openapi": ("openapi-spec-validator==0.7.2",),
     "seldon": ("seldon-core==1.18.2", "setuptools<82"),
 }
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 
 import pytest
+
+from chandlery.cli.client import snippet
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 
@@ -78,3 +81,26 @@ def test_curl(serve):
     assert len(run("/invocations", *kind, json.dumps(rows))["predictions"]) == 2000  # packed on its way
     assert run("/v2/models/flights")["name"] == "flights"
     assert "missing 'airport'" in run("/invocations", *kind, '{"inputs": {"hour": [1]}}')["message"]
+
+
+def test_the_description_is_openapi(ask):
+    assert ask("openapi")["errors"] == []
+
+
+@pytest.mark.parametrize("language", ["python", "curl", "typescript"])
+def test_the_code_that_the_command_prints_works(serve, tmp_path, language):
+    """A hostile row too: texts with quotes, dollars and line ends are data in every language."""
+    base = serve("Words")
+    rows = [{"text": 'it\'s "$HOME" `x`\\n\n\u2028</script> ä😀'}]
+    code = snippet(language, base, rows)
+    if language == "typescript":
+        node = shutil.which("node")
+        if node is None:
+            pytest.skip("node is not installed")
+        file = tmp_path / "ask.mjs"  # the snippet is JavaScript as well
+        file.write_text(code, encoding="utf-8")
+        command = [node, str(file)]
+    else:
+        command = ["sh", "-c", code] if language == "curl" else [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert f"{len(rows[0]['text'])}" in found.stdout, found.stdout
