@@ -109,6 +109,12 @@ VARIABLES = (
         "CHANDLERY_GRACE_SECONDS", _SERVER, "20", "seconds that requests in flight get to finish after that"
     ),
     Variable(
+        "CHANDLERY_WORKERS",
+        _SERVER,
+        "1",
+        "processes that share a server's ports; auto: one for each core or GPU where the model is quick, else one",
+    ),
+    Variable(
         "CHANDLERY_RUNTIME",
         _SERVER,
         "auto",

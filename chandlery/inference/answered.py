@@ -65,18 +65,23 @@ class Answered:
     async def find(self, request_id: str) -> Answer | None:
         """Return the answer with an id; None when there is none, or it is too old for feedback."""
         found = self._answers.get(request_id)
-        for look in range(LOOKS if found is None and self._folder is not None else 0):
-            if look:
-                await asyncio.sleep(APART)
-            async with self._lock:
-                # Many unknown ids at once share one look.
-                if time.monotonic() - self._looked >= APART / 2:
-                    await asyncio.to_thread(self._catch_up)
-                    self._looked = time.monotonic()
+        if self._folder is not None and (found is None or not found.judged):
+            await self._look()  # another server may have counted it
             found = self._answers.get(request_id)
-            if found is not None:
-                break
+            for _ in range(LOOKS - 1 if found is None else 0):
+                await asyncio.sleep(APART)
+                await self._look()
+                found = self._answers.get(request_id)
+                if found is not None:
+                    break
         return found if found is not None and time.time() - found.time < SECONDS else None
+
+    async def _look(self) -> None:
+        """Read what other servers have written; many that look at once share it."""
+        async with self._lock:
+            if time.monotonic() - self._looked >= APART / 2:
+                await asyncio.to_thread(self._catch_up)
+                self._looked = time.monotonic()
 
     def _keep(self, request_id: str, answer: Answer) -> None:
         self._answers[request_id] = answer

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     RequestHandler = Callable[["ModelRequest"], Awaitable[Any]]
+    Beside = Callable[["Replica"], Awaitable[Callable[[], Awaitable[None]]]]
 
 LONGEST_ID = 128
 PAGES = {
@@ -88,10 +89,12 @@ class Replica:
     Args:
         model: a loaded model.
         settings: how to serve it.
+        beside: starts what else serves the replica, once its loop runs; returns what stops it.
     """
 
-    def __init__(self, model: ChandleryModel, settings: Settings) -> None:
+    def __init__(self, model: ChandleryModel, settings: Settings, beside: Beside | None = None) -> None:
         self.model = model
+        self._beside = beside
         self.settings = settings
         self.draining = False
         self.batcher = Batcher(
@@ -199,15 +202,10 @@ class Replica:
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """Run the batcher and the request log beside the application."""
         self.log.start()
-        rpc = None
-        if self.settings.grpc_port:
-            # here: a server that speaks HTTP alone starts faster and smaller without it
-            from chandlery.inference.rpc import start
-
-            rpc = await start(self)
+        stop = await self._beside(self) if self._beside is not None else None
         yield
-        if rpc is not None:
-            await rpc.stop(self.settings.grace)
+        if stop is not None:
+            await stop()
         await self.batcher.stop()
         await self.log.stop()
 
@@ -578,14 +576,15 @@ def _no_route_body(path: str, status: int, why: str) -> bytes:
     return orjson.dumps(_v2_error(refused))
 
 
-def create_app(model: ChandleryModel, settings: Settings) -> Starlette:
+def create_app(model: ChandleryModel, settings: Settings, beside: Beside | None = None) -> Starlette:
     """Return the application of one replica; its state is in `app.state.replica`.
 
     Args:
         model: a loaded model.
         settings: how to serve it.
+        beside: starts what else serves the replica; see `Replica`.
     """
-    replica = Replica(model, settings)
+    replica = Replica(model, settings, beside)
     app = _Application(replica)
     app.state.replica = replica
     return app

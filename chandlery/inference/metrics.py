@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from prometheus_client import (
@@ -12,7 +13,9 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 
+from chandlery.inference.metrics_files import SHARED_VARIABLE
 from chandlery.inference.settings import Settings
 from chandlery.resources.counters import FEEDBACK, REQUESTS
 
@@ -44,6 +47,7 @@ class Metrics:
             "model_version": model_version,
         }
         self._own = own
+        self._queue = queue
         self._executor = settings.executor_metrics
         names = (*own, "service", "method", "code")
         self._server = Histogram(
@@ -75,12 +79,18 @@ class Metrics:
             True: outcomes.labels(**own, outcome="wrong"),
             False: outcomes.labels(**own, outcome="right"),
         }
-        Gauge(
+        waiting = Gauge(
             "chandlery_queue_requests",
             "Requests that wait for the model.",
             tuple(own),
             registry=self.registry,
-        ).labels(**own).set_function(queue)
+            multiprocess_mode="livesum",
+        ).labels(**own)
+        # Workers share their values in files, and files hold no functions.
+        self._shared = os.environ.get(SHARED_VARIABLE, "")
+        self._set_queue = waiting.set if self._shared else _nothing
+        if not self._shared:
+            waiting.set_function(queue)
         self._batch = Histogram(
             "chandlery_batch_rows",
             "Rows of each call of the model.",
@@ -101,6 +111,7 @@ class Metrics:
             seconds: from arrival to answer.
             model_seconds: the model's part of it; negative when the model was not asked.
         """
+        self._set_queue(self._queue())
         key = (service, method, code)
         self._observe(self._server, self._servers, key, seconds)
         if model_seconds >= 0:
@@ -133,5 +144,18 @@ class Metrics:
         self._batch.observe(rows)
 
     def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        """Return all metrics in Prometheus' text format: of all workers, those that have ended too."""
+        self._set_queue(self._queue())
+        return generate_latest(self.of_all())
+
+    def of_all(self) -> CollectorRegistry:
+        """Return the registry to scrape: of all workers where there are several."""
+        if not self._shared:
+            return self.registry
+        together = CollectorRegistry()
+        MultiProcessCollector(together, self._shared)  # type: ignore[no-untyped-call]
+        return together
+
+
+def _nothing(value: float) -> None:
+    pass

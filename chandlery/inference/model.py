@@ -9,8 +9,10 @@ Seldon's wrapper forces on it (Python 3.11, numpy 1.26, protobuf 3.20).
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,7 @@ class ChandleryModel:
         self.manifest: Manifest = read_manifest(self.folder)
         self.example: str = example_text(self.folder)  # JSON, {column: [value]}
         self.answer_columns: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self.call_seconds = math.inf  # of a call for one row, once it is loaded and warm
         self._loaded: LoadedModel | None = None
         self._pending: list[dict[str, Any]] = []
 
@@ -147,6 +150,9 @@ class ChandleryModel:
         try:
             self._learn(loaded.recipe.answer(loaded.forward(features)))
             tune(loaded, features, self.settings.max_batch, self.settings.tune_seconds)
+            began = time.perf_counter()
+            loaded.forward(features)
+            self.call_seconds = time.perf_counter() - began
         except RecipeRefused as refused:
             report("model.cold", f"not warmed up: answer refuses an example row: {refused.message}")
         except Exception as error:

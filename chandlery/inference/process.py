@@ -5,29 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 
 import uvicorn
 
 from chandlery.inference.app import Replica, create_app
 from chandlery.inference.model import ChandleryModel
 from chandlery.inference.settings import Settings
+from chandlery.inference.workers import LIFELINE_VARIABLE
 from chandlery.progress import report
 
 SWITCH_SECONDS = 0.0005
 KEEP_ALIVE_SECONDS = 620  # longer than proxies keep a connection, so that the proxy closes it
 
 
-def serve(model: ChandleryModel, settings: Settings, listener: socket.socket) -> None:
+def serve(model: ChandleryModel, settings: Settings, listener: socket.socket, worker: int = 0) -> None:
     """Serve until SIGTERM or SIGINT, then drain: fail readiness, finish what is in flight, stop.
 
     Args:
         model: a loaded model.
         settings: how to serve it.
         listener: bound socket.
+        worker: number of this process among the workers of a server, from 0.
     """
     # TensorFlow's import leaves about a million objects, and a full collection over them stops the server for a
     # quarter of a second; they live as long as the process, so they are taken out of its sight.
@@ -36,11 +39,11 @@ def serve(model: ChandleryModel, settings: Settings, listener: socket.socket) ->
     # The model's thread asks for the interpreter after each call; at the default of 5 ms it would wait longer for the
     # event loop to let go than the call took.
     sys.setswitchinterval(SWITCH_SECONDS)
-    app = create_app(model, settings)
-    if settings.metrics_port and settings.metrics_port != settings.port:
+    app = create_app(model, settings, _start_rpc if settings.grpc_port else None)
+    if settings.metrics_port and settings.metrics_port != settings.port and worker == 0:
         from prometheus_client import start_http_server
 
-        start_http_server(settings.metrics_port, settings.host, app.state.replica.metrics.registry)
+        start_http_server(settings.metrics_port, settings.host, app.state.replica.metrics.of_all())
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -55,6 +58,13 @@ def serve(model: ChandleryModel, settings: Settings, listener: socket.socket) ->
     _Server(config, app.state.replica, settings.drain_delay).run(sockets=[listener])
 
 
+async def _start_rpc(replica: Replica) -> Callable[[], Awaitable[None]]:
+    # here: a server that speaks HTTP alone starts faster and smaller without it
+    from chandlery.inference import rpc
+
+    return await rpc.start(replica)
+
+
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, replica: Replica, drain_delay: float) -> None:
         super().__init__(config)
@@ -66,7 +76,16 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain)
+        lifeline = os.environ.get(LIFELINE_VARIABLE)
+        if lifeline:
+            loop.add_reader(int(lifeline), self._orphaned, int(lifeline))
         yield
+
+    def _orphaned(self, lifeline: int) -> None:
+        """Drain when the supervisor is gone: nobody else would stop this worker."""
+        asyncio.get_running_loop().remove_reader(lifeline)
+        if not self._replica.draining:
+            self._drain()
 
     def _drain(self) -> None:
         if self._replica.draining:

@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import numpy as np
@@ -21,15 +21,13 @@ from grpc_reflection.v1alpha import reflection
 from chandlery import __version__
 from chandlery.errors import PlatformError
 from chandlery.inference import open_inference, rpc_messages
+from chandlery.inference.app import ModelRequest, Replica
 from chandlery.inference.binary import RAW_TYPES, read_raw, write_raw
 from chandlery.inference.exchange import Exchange
 from chandlery.inference.model import DATATYPES
 from chandlery.inference.refusal import INTERNAL, Refused
 from chandlery.inference.seldon_v1 import is_shape, reshaped
 from chandlery.progress import report
-
-if TYPE_CHECKING:
-    from chandlery.inference.app import ModelRequest, Replica
 
 SPARE_BYTES = 64 * 1024  # around the largest body that HTTP takes
 MOST_STREAMS = 256  # calls of one connection at a time; further ones wait in the client
@@ -64,22 +62,11 @@ _CONTENTS = {
 _TYPES = {datatype: name for name, datatype in DATATYPES.items()}
 
 
-class RpcServer:
-    """The gRPC server of one replica; all methods belong to its event loop."""
-
-    def __init__(self, replica: Replica, server: Any, checks: Any) -> None:
-        self._replica = replica
-        self._server = server
-        self._checks = checks
-
-    async def stop(self, grace: float) -> None:
-        """Refuse new calls, and give those under way `grace` seconds."""
-        await self._checks.enter_graceful_shutdown()
-        await self._server.stop(grace)
-
-
-async def start(replica: Replica) -> RpcServer:
+async def start(replica: Replica) -> Callable[[], Awaitable[None]]:
     """Serve a replica over gRPC on its settings' `grpc_port`; call inside the running event loop.
+
+    Returns:
+        what stops it: new calls are refused, and those under way get the settings' `grace`.
 
     Raises:
         PlatformError: the port is taken.
@@ -113,7 +100,12 @@ async def start(replica: Replica) -> RpcServer:
         ) from error
     await server.start()
     report("server.grpc", f"serving gRPC on {settings.host}:{port}", port=port)
-    return RpcServer(replica, server, checks)
+
+    async def stop() -> None:
+        await checks.enter_graceful_shutdown()
+        await server.stop(settings.grace)
+
+    return stop
 
 
 class _Services:

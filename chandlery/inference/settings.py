@@ -31,7 +31,7 @@ class Settings:
         port: port to listen on; 0: one that the system chooses.
         metrics_port: second port for Prometheus alone, as Seldon scrapes it; 0: none.
         grpc_port: port for predictions over gRPC; 0: none.
-        workers: processes that share the ports.
+        workers: processes that share the ports; 0: as many as are found best at the start.
         max_batch: most rows that one call of the model gets from several requests.
         max_wait: seconds that a first request waits for others; 0: only while the model is busy.
         max_queue: most requests that wait; further ones get 503.
@@ -105,6 +105,9 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         port=int(_number(environment, "PREDICTIVE_UNIT_HTTP_SERVICE_PORT", Settings.port, 0, 65535)),
         metrics_port=int(_number(environment, "PREDICTIVE_UNIT_METRICS_SERVICE_PORT", 0, 0, 65535)),
         grpc_port=int(_number(environment, "PREDICTIVE_UNIT_GRPC_SERVICE_PORT", 0, 0, 65535)),
+        workers=0
+        if environment.get("CHANDLERY_WORKERS") == "auto"
+        else int(_number(environment, "CHANDLERY_WORKERS", 1, 1, 1024)),
         max_batch=int(_number(environment, "CHANDLERY_MAX_BATCH", Settings.max_batch, 1, 65536)),
         max_wait=_number(environment, "CHANDLERY_MAX_WAIT_MS", 0, 0, 10_000) / 1000,
         max_queue=int(_number(environment, "CHANDLERY_MAX_QUEUE", Settings.max_queue, 1, 1_000_000)),

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from chandlery.inference import rpc_messages
+from chandlery.inference import rpc, rpc_messages
 from chandlery.inference.app import create_app
 from chandlery.inference.rpc_messages import INFERENCE_SERVICE, message_class
 
@@ -49,7 +49,7 @@ def served(make_model: Any, tmp_path: Any) -> Any:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         model = make_model(grpc_port=port, **settings)
-        app = create_app(model, model.settings)
+        app = create_app(model, model.settings, rpc.start)
 
         async def main() -> Any:
             async with (

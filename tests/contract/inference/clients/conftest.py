@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 
 from chandlery.inference import model as model_module
+from chandlery.inference import rpc
 from chandlery.inference.app import create_app
 from tests.loading import load_source
 
@@ -27,7 +28,7 @@ CLIENT_SECONDS = 120
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """Serve a recipe of the server's own tests: `serve("Flights")` returns its address, with `rpc` that of gRPC."""
+    """Serve a recipe of the server's own tests: `serve("Flights")` returns its address, with `over_rpc` that of gRPC."""
     suite = load_source(SUITE)
     stops: list[Callable[[], None]] = []
     addresses: dict[str, str] = {}
@@ -51,7 +52,9 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., st
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)  # so that a client that comes before the server waits
-        server = uvicorn.Server(uvicorn.Config(create_app(model, settings), log_level="warning", ws="none"))
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(model, settings, rpc.start), log_level="warning", ws="none")
+        )
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
         thread.start()
 
@@ -63,10 +66,10 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., st
         stops.append(stop)
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
-    def serve(class_name: str, rpc: bool = False) -> str:
+    def serve(class_name: str, over_rpc: bool = False) -> str:
         if class_name not in addresses:
             addresses[class_name] = start(class_name)
-        return f"127.0.0.1:{rpc_ports[class_name]}" if rpc else addresses[class_name]
+        return f"127.0.0.1:{rpc_ports[class_name]}" if over_rpc else addresses[class_name]
 
     yield serve
     for stop in stops:
@@ -92,7 +95,7 @@ def ask(
         if name not in said:
             # `triton_rpc` is Triton's environment and gRPC
             python = interpreter(name.removesuffix("_rpc"), shared)
-            address = serve("Flights", rpc=name.endswith("_rpc"))
+            address = serve("Flights", over_rpc=name.endswith("_rpc"))
             found = subprocess.run(
                 [str(python), "-I", str(HERE / f"{name}_client.py"), address],
                 capture_output=True,
