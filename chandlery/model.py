@@ -289,6 +289,16 @@ def choose_runtime(manifest: Manifest, exact: bool, wanted: str = AUTO) -> str:
     return litert.NAME if found.get("faster") else TENSORFLOW
 
 
+def light_runtime(manifest: Manifest) -> str:
+    """Return what is known of the package's file for the light runtime, in words; empty for models of other frameworks."""
+    found = manifest.runtimes.get("litert")
+    if found is None:
+        return ""
+    if not found.get("verified"):
+        return f"LiteRT: refused: {found.get('reason', '')}"
+    return f"LiteRT: verified on {found['rows']} validation rows, difference {found['difference']:.1e}"
+
+
 def model_digest(
     model: Any,
     recipe_digest: str,

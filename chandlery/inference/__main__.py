@@ -23,6 +23,8 @@ def main() -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets at length
     # One call at a time: to hand the parts of a small network from thread to thread takes as long as to compute them.
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    # A GPU's memory as it is needed: others use the device too. Where there is none it means nothing.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     worker = os.environ.get(WORKER_VARIABLE, "")
     try:
         settings = from_environment(os.environ)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from chandlery.example import example_text
+from chandlery.model import light_runtime
 from chandlery.registry.submission import Submission
 from chandlery.registry.versions import command
 
@@ -32,6 +33,7 @@ def model_card(given: Submission) -> str:
                     ("hyperparameters", f"`{json.dumps(manifest.parameters, sort_keys=True)}`"),
                     ("seed", given.seed or NOT_STATED),
                     ("digest", f"`{manifest.digest}`"),
+                    *(("light runtime", told) for told in [light_runtime(manifest)] if told),
                 ],
             ),
         ),

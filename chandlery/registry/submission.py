@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chandlery.model import Manifest, read_manifest
+from chandlery.model import Manifest, light_runtime, read_manifest
 from chandlery.provenance import Provenance, read
 from chandlery.recipe import Recipe, load_snapshot
 from chandlery.registry.versions import SEED_TAG
@@ -59,8 +59,13 @@ class Submission:
     slices: Sequence[Mapping[str, Any]] = ()
 
     def tags(self) -> dict[str, str]:
-        """Return the version's tags: provenance, owner, task."""
-        extra = {"owner": self.about.owner, "task": self.manifest.task, SEED_TAG: self.seed}
+        """Return the version's tags: provenance, owner, task, what is known of the light runtime."""
+        extra = {
+            "owner": self.about.owner,
+            "task": self.manifest.task,
+            SEED_TAG: self.seed,
+            "chandlery.light_runtime": light_runtime(self.manifest),
+        }
         return self.record.metadata() | {name: value for name, value in extra.items() if value}
 
 
