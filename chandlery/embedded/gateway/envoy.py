@@ -28,6 +28,7 @@ from chandlery.resources.headers import ROUTE
 
 MAX_REQUEST_BYTES = 16 << 20  # above the inference server's own limit, whose refusal has a better message
 TIMEOUT_SECONDS = 60
+MAX_PROGRAM_SIZE = 4096  # of a compiled regular expression
 NO_ROUTE = "no deployment serves this path: /seldon/<namespace>/<deployment>/..."
 METRICS_CLUSTER = "chandlery-metrics"
 ROUTE_CONFIG = "seldon"
@@ -107,6 +108,19 @@ def bootstrap(place: Place, port: int) -> dict[str, Any]:
                         "@type": f"{_TYPE}extensions.resource_monitors.downstream_connections.v3"
                         ".DownstreamConnectionsConfig",
                         "max_active_downstream_connections": "8192",
+                    },
+                }
+            ]
+        },
+        # Its default of 100 is less than the names of a namespace and a deployment may have; beyond it Envoy keeps the
+        # old routes.
+        "layered_runtime": {
+            "layers": [
+                {
+                    "name": "limits",
+                    "static_layer": {
+                        "re2.max_program_size.error_level": MAX_PROGRAM_SIZE,
+                        "re2.max_program_size.warn_level": MAX_PROGRAM_SIZE,
                     },
                 }
             ]
