@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from chandlery.redaction import redacted
+
 
 class ChandleryError(Exception):
     """A failure that we understand.
@@ -20,6 +22,7 @@ class ChandleryError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message, hint = redacted(message), redacted(hint)
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -25,8 +25,13 @@ def _with_interpreter(command: list[str], interpreter: str) -> list[str]:
 
     kfp.local 2.17 puts the path into the script as it is, so that a space in it breaks every step; and it replaces
     `python3` in the arguments too, so that a path such as `lib/python3.11/recipe.py` is no longer one.
+
+    -P keeps the working directory out of the module path, as a step in an image has none of the user's files there: a
+    user's `json.py` would take the place of the standard library's.
     """
     return [
-        part.replace("python3", shlex.quote(interpreter)) if "ephemeral_component.py" in part else part
+        part.replace("python3", f"{shlex.quote(interpreter)} -P")
+        if "ephemeral_component.py" in part
+        else part
         for part in command
     ]

@@ -11,6 +11,8 @@ import os
 import time
 from typing import Any
 
+from chandlery.redaction import redacted
+
 EVENTS_VARIABLE = "CHANDLERY_EVENTS"
 
 
@@ -23,7 +25,7 @@ def report(event: str, message: str, **fields: Any) -> None:
         fields: JSON-able details for a live display.
     """
     if message:
-        print(message, flush=True)
+        print(redacted(message), flush=True)
     _append({"task": os.environ.get("CHANDLERY_TASK", ""), "event": event, "message": message, **fields})
 
 
@@ -36,7 +38,7 @@ def _append(event: dict[str, Any]) -> None:
     path = os.environ.get(EVENTS_VARIABLE)
     if not path:
         return
-    line = json.dumps({"time": time.time(), **event}, default=str)
+    line = redacted(json.dumps({"time": time.time(), **event}, default=str))
     # One write in append mode keeps lines of concurrent processes whole.
     with open(path, "a", encoding="utf-8") as out:
         out.write(line + "\n")

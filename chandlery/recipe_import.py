@@ -2,7 +2,9 @@
 
 A recipe's file may import its neighbours as a script does (`from churn import Churn`): in the files of a recipe, and
 only there, such an import is read as a relative one. So a neighbour takes the place of no module that the package or
-its libraries import, and each version of a recipe has its own neighbours. A module of the standard library comes first.
+its libraries import, and each version of a recipe has its own neighbours. Modules of the standard library
+and of the libraries that recipes are made of (`LIBRARIES`) come first: a file `numpy.py` beside a recipe is not what the
+recipe means by `import numpy`.
 
 A recipe in a package may also import by the package's own name (`from churn.features import age` in `churn/recipe.py`). That
 too leads to its own files: a model's copy of them does not depend on the package being installed.
@@ -19,6 +21,22 @@ from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 
 _PREFIX = "_chandlery_recipe_"
+# What recipes are made of. A fixed list, so that a model's recipe means the same wherever it is loaded.
+LIBRARIES = frozenset(
+    (
+        "chandlery",
+        "keras",
+        "matplotlib",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "scipy",
+        "skops",
+        "sklearn",
+        "tensorflow",
+        "xgboost",
+    )
+)
 PACKAGE = "package.txt"  # beside a copy of a recipe's files: the dotted name of the package that they are
 
 
@@ -91,7 +109,7 @@ class _Loader(SourceFileLoader):
         root = self.name.partition(".")[0]
         folder = Path(sys.modules[root].__path__[0])
         own = package_of(folder)
-        if own and own.partition(".")[0] not in sys.stdlib_module_names | {"chandlery"}:
+        if own and own.partition(".")[0] not in sys.stdlib_module_names | LIBRARIES:
             tree = _Own(own, root).visit(tree)
         tree = _Relative(_neighbours(folder), level=package.count(".") + 1).visit(tree)
         return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True, optimize=_optimize)
@@ -100,7 +118,7 @@ class _Loader(SourceFileLoader):
 def _neighbours(folder: Path) -> set[str]:
     names = {path.stem for path in folder.glob("*.py")}
     names |= {path.parent.name for path in folder.glob("*/__init__.py")}
-    return names - sys.stdlib_module_names - {"chandlery"}
+    return names - sys.stdlib_module_names - LIBRARIES
 
 
 class _Own(ast.NodeTransformer):

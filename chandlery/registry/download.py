@@ -16,7 +16,7 @@ from chandlery.addresses import endpoints
 from chandlery.errors import RegistryError
 from chandlery.processes import marks
 from chandlery.registry.reader import RegistryReader
-from chandlery.registry.versions import VersionInfo, version_info
+from chandlery.registry.versions import INDEX_TAG, VersionInfo, version_info
 
 PACKAGE = "model"  # folder of the model package among a version's artifacts
 INDEX = "files.json"  # path -> {sha256, size} of every artifact of a version
@@ -118,6 +118,13 @@ def _fetch_from_store(info: VersionInfo, folder: Path, below: str) -> None:
 
 
 def _index(info: VersionInfo, text: bytes) -> dict[str, dict[str, str]]:
+    # A version of an earlier release has no such tag; then the index finds damage alone.
+    expected = info.tags.get(INDEX_TAG, "")
+    if expected and hashlib.sha256(text).hexdigest() != expected:
+        raise RegistryError(
+            f"{info.uri}: {INDEX} is not what was registered (its checksum differs)",
+            "restore the artifact store, or register the model again",
+        )
     try:
         index: dict[str, dict[str, str]] = json.loads(text)
     except ValueError as error:
@@ -127,6 +134,8 @@ def _index(info: VersionInfo, text: bytes) -> dict[str, dict[str, str]]:
 
 def _wanted(index: dict[str, dict[str, str]], below: str) -> Iterator[tuple[str, dict[str, str]]]:
     for path, entry in sorted(index.items()):
+        if path.startswith("/") or ".." in path.split("/"):
+            raise RegistryError(f"{INDEX} names {path!r}, outside of its folder", "register the model again")
         if not below or path.startswith(f"{below}/"):
             yield path, entry
 

@@ -8,6 +8,7 @@ the lowest version without that tag (its maker was killed) sets it: nothing else
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -19,11 +20,13 @@ from chandlery.errors import RegistryError
 from chandlery.registry import tracking
 from chandlery.registry.bundle import CARD, write_bundle
 from chandlery.registry.client import call, is_missing, open_client
+from chandlery.registry.download import INDEX
 from chandlery.registry.submission import Submission
 from chandlery.registry.versions import (
     CHALLENGER,
     COMPLETE,
     DIGEST_TAG,
+    INDEX_TAG,
     MODEL_ID_TAG,
     STATE_TAG,
     VersionInfo,
@@ -96,6 +99,7 @@ def register(given: Submission) -> Registered:
 def _submit(client: MlflowClient, given: Submission, run_id: str, bundle: Path) -> str:
     """Upload the bundle and create a pending version; return where its artifacts are."""
     experiment = call(client.get_run, run_id).info.experiment_id
+    index = hashlib.sha256((bundle / INDEX).read_bytes()).hexdigest()
     logged = call(
         client.create_logged_model,
         experiment,
@@ -120,7 +124,7 @@ def _submit(client: MlflowClient, given: Submission, run_id: str, bundle: Path) 
         given.name,
         source=logged.artifact_location,
         run_id=run_id,
-        tags=given.tags() | {STATE_TAG: PENDING, MODEL_ID_TAG: logged.model_id},
+        tags=given.tags() | {STATE_TAG: PENDING, MODEL_ID_TAG: logged.model_id, INDEX_TAG: index},
         description=(bundle / CARD).read_text(encoding="utf-8"),
         await_creation_for=0,
         model_id=logged.model_id,

@@ -20,6 +20,7 @@ COMPLETE = "complete"
 SEED_TAG = "chandlery.seed"
 DIGEST_PREFIX = "sha256:"
 DIGEST_TAG = "chandlery.model_digest"
+INDEX_TAG = "chandlery.files_sha256"  # digest of files.json, which holds the digests of all artifacts
 MODEL_ID_TAG = "chandlery.model_id"  # the registry of 3.17 does not keep the logged model's id
 
 

@@ -6,6 +6,7 @@ kfp's own log lines and appended to the run's events.
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -19,9 +20,11 @@ from pathlib import Path
 from typing import IO
 
 from chandlery import kfp_local
+from chandlery.files import write_json
 from chandlery.lean import load_kfp
 from chandlery.progress import report_silently
 from chandlery.provenance import TASK_VARIABLE
+from chandlery.redaction import redacted, redacted_values
 
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 STARTED = re.compile(r"Executing task '([^']+)'")
@@ -34,7 +37,7 @@ PARENT_TICK = 0.5  # seconds between looks at the parent
 
 
 class Follower:
-    """A text stream that passes everything on and turns kfp's task lines into events."""
+    """A text stream that passes whole lines on, without secrets, and turns kfp's task lines into events."""
 
     def __init__(self, out: IO[str]) -> None:
         """Pass on to `out`."""
@@ -42,15 +45,21 @@ class Follower:
         self._rest = ""
 
     def write(self, text: str) -> int:
-        """Pass `text` on; look at each line that it completes."""
-        self._out.write(text)
+        """Pass on and look at each line that `text` completes."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
+            self._out.write(redacted(line) + "\n")
             follow(COLOR.sub("", line))
         return len(text)
 
     def flush(self) -> None:
-        """Flush what is below."""
+        """Flush what is below; a line that is not whole waits, as a half of a secret cannot be told."""
+        self._out.flush()
+
+    def close(self) -> None:
+        """Pass on what follows the last line."""
+        self._out.write(redacted(self._rest))
+        self._rest = ""
         self._out.flush()
 
     def isatty(self) -> bool:
@@ -103,8 +112,13 @@ def main(folder: Path, parent: int) -> int:
     """Run what `<folder>/request.json` asks for, for a parent; returns 0 when the pipeline succeeded, else 1."""
     die_with_parent(parent)
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    # A retry brings the arguments again; what stays on the disk holds no secret of an address.
+    write_json(folder / "request.json", {**request, "arguments": redacted_values(request["arguments"])})
     warnings.simplefilter("ignore")
-    sys.stdout = Follower(sys.stdout)
+    for name in ("stdout", "stderr"):
+        follower = Follower(getattr(sys, name))
+        setattr(sys, name, follower)
+        atexit.register(follower.close)
     handler = FollowingHandler(logging.INFO)
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)

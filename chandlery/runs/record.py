@@ -12,6 +12,7 @@ from typing import Any
 
 from chandlery.files import write_text
 from chandlery.processes import ProcessId
+from chandlery.redaction import redacted_values
 
 RUNNING, SUCCEEDED, FAILED = "running", "succeeded", "failed"
 
@@ -24,8 +25,8 @@ class RunRecord:
         run_id: name of the run, unique in its home.
         pipeline: name of the pipeline or component.
         package: path of the compiled YAML as run.
-        digest: of the YAML and the arguments: equal digests are the same command.
-        arguments: arguments by name.
+        digest: of the YAML and the arguments as they were given: equal digests are the same command.
+        arguments: arguments by name, secrets of addresses hidden.
         state: running, succeeded or failed.
         started: first start, seconds since the epoch.
         finished: end, or 0.
@@ -76,7 +77,8 @@ def begin(home: Path, pipeline: str, package: Path, arguments: dict[str, Any]) -
         return record, True
     stamp = time.strftime("%Y%m%d-%H%M%S")
     run_id = f"{pipeline.replace('_', '-')}-{stamp}-{secrets.token_hex(2)}"
-    record = RunRecord(run_id, pipeline, str(package), digest, arguments, started=time.time())
+    shown = redacted_values(arguments)
+    record = RunRecord(run_id, pipeline, str(package), digest, shown, started=time.time())
     save(home, record)
     return record, False
 

@@ -255,7 +255,8 @@ def _seed(algorithm: Any, seed: int) -> None:
 def _set_command(template: Any, request: SearchRequest, reference: str, names: list[str]) -> None:
     pod = template.trial_spec["spec"]["template"]["spec"]
     container = next(c for c in pod["containers"] if c["name"] == template.primary_container_name)
-    container["command"] = ["python", "-m", "chandlery.training.trial"]
+    # -P: a trial works in the recipe's folder, and no file there takes the place of a module of the libraries.
+    container["command"] = ["python", "-P", "-m", "chandlery.training.trial"]
     container["args"] = ["--recipe", reference, "--repo", request.repo, "--commit", request.commit]
     for name in names:
         container["args"] += ["--parameter", f"{name}=${{trialParameters.{name}}}"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from chandlery import provenance
 from chandlery.errors import RecipeError, UserError
 from chandlery.files import write_text
+from chandlery.processes import PYTHON
 from chandlery.provenance import Provenance
 from chandlery.recipe import Value, load_recipe
 from chandlery.search.document import SearchParameters, SearchRequest, build_experiment
@@ -117,15 +117,7 @@ def _check(recipe: str, folder: Path) -> None:
     if not folder.is_dir() or importlib.util.find_spec("tensorflow") is None:
         return  # the trials run elsewhere, with their own files and libraries
     # In a process of its own: the step would hold TensorFlow's memory as long as the search takes.
-    command = [
-        sys.executable,
-        "-m",
-        "chandlery.training.contract",
-        "--recipe",
-        recipe,
-        "--dataset",
-        str(folder),
-    ]
+    command = [*PYTHON, "chandlery.training.contract", "--recipe", recipe, "--dataset", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()][-2:]

@@ -31,6 +31,7 @@ FLOORS = (
     {"addresses", "provenance", "processes", "frameworks"},
     {"errors", "files", "kfp_local", "lean"},
     {"arrays", "schema", "numbers", "progress", "protobuf", "variables", "extras", "recipe_import"},
+    {"redaction"},
 )
 HEIGHT = {room: -index for index, floor in enumerate(FLOORS) for room in floor}
 

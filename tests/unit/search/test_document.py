@@ -42,7 +42,7 @@ def test_every_dimension_of_the_recipe_is_searched(make_recipe):
 def test_the_trial_runs_training_with_its_parameters(make_recipe):
     reference = make_recipe()
     words = arguments(build(reference, fixed={"epochs": 5, "kind": "a"}))
-    assert words[:3] == ["python", "-m", "chandlery.training.trial"]
+    assert words[:4] == ["python", "-P", "-m", "chandlery.training.trial"]
     assert words[words.index("--recipe") + 1].startswith(reference + "@")
     assert words[words.index("--commit") + 1] == "c0ffee"
     given = [words[i + 1] for i, word in enumerate(words) if word == "--parameter"]
