@@ -158,7 +158,15 @@ VARIABLES = (
 )
 
 # Set by Chandlery for its own processes; a user has no use for them.
-INTERNAL = ("CHANDLERY_EVENTS", "CHANDLERY_RUN_ID", "CHANDLERY_SLOT", "CHANDLERY_TASK")
+INTERNAL = (
+    "CHANDLERY_EVENTS",
+    "CHANDLERY_RUN_ID",
+    "CHANDLERY_SLOT",
+    "CHANDLERY_TASK",
+    "CHANDLERY_WORKER",
+    "CHANDLERY_WORKER_CHOICE",
+    "CHANDLERY_WORKER_LIFELINE",
+)
 
 
 def document() -> str:

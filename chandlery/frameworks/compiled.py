@@ -33,6 +33,7 @@ class Compiled:
 
         self._tensor = tf.constant
         self._function = tf.function(lambda features: function(features), jit_compile=True, autograph=False)
+        self._of = function
         self._specs = specs
         self._traced = traced
         self._calls: dict[int, Callable[[Any], Any]] = {}
@@ -51,6 +52,8 @@ class Compiled:
             what was measured; `compiled` holds those sizes alone that are used.
         """
         until = time.perf_counter() + seconds
+        if self._holds_texts():
+            return {"traced": {}, "compiled": {}}
         times: Times = known or {"traced": {}, "compiled": {}}
         won: dict[int, float] = {}
         for size in _order(largest):
@@ -85,6 +88,22 @@ class Compiled:
         traced = {int(size): took for size, took in times["traced"].items()}
         self._size_for = tuple(_best(rows, won, traced) for rows in range(largest + 1)) if won else ()
         return times
+
+    def _holds_texts(self) -> bool:
+        """Return whether the model computes with texts: XLA ends the whole process at some of them."""
+        import tensorflow as tf
+
+        def named(attributes: Any) -> bool:
+            return any(
+                tf.string.as_datatype_enum in (value.type, *value.list.type) for value in attributes.values()
+            )
+
+        for trace in self._of.concrete_functions:
+            graph = trace.graph.as_graph_def()
+            nodes = (*graph.node, *(node for found in graph.library.function for node in found.node_def))
+            if any(named(node.attr) for node in nodes):
+                return True
+        return False
 
     def size(self, rows: int) -> int:
         """Return the batch size whose compiled form to use for a number of rows; 0: none."""

@@ -13,14 +13,16 @@ from chandlery.model import TENSORFLOW, LoadedModel
 from chandlery.progress import report
 
 REMEMBERED = "serving.json"  # in the package: what was measured, by machine
+ATTEMPT = ".serving.attempt"  # in the package while a model is compiled
 MOST_MACHINES = 16
 
 
 def tune(loaded: LoadedModel, features: Any, largest: int, seconds: float) -> None:
     """Let a model of TensorFlow find the batch sizes at which a compiled form is faster, within a time limit.
 
-    What was found is kept in the package, where that can be written, so that the next server on a machine of this kind
-    compiles the winners and measures nothing.
+    What was found is kept in the package, so that the next server on a machine of this kind compiles the winners and
+    measures nothing. A package that cannot be written is served as it is traced. XLA can end the process at a model that it
+    does not know: an attempt is noted in the package first, and one that did not come back is not made again.
 
     Args:
         loaded: the model.
@@ -33,15 +35,25 @@ def tune(loaded: LoadedModel, features: Any, largest: int, seconds: float) -> No
     here, file = machine(), loaded.folder / REMEMBERED
     remembered = _read(file)
     known = remembered.get(here)
+    attempt = loaded.folder / ATTEMPT
+    if attempt.exists():
+        report("model.not_tuned", f"not compiled: an earlier attempt ended the process ({attempt})")
+        return
+    try:
+        attempt.touch()
+    except OSError:
+        return  # mounted read-only: an attempt that ended the process would end it again and again
     times = loaded.tune(features, largest, seconds, known)
     if times is None:
         return
     report(
         "model.tuned", f"compiled for batches of {', '.join(times['compiled']) or 'no size'} rows", **times
     )
+    with contextlib.suppress(OSError):
+        attempt.unlink()
     if known is None:
         kept = dict([*remembered.items()][1 - MOST_MACHINES :]) | {here: times}
-        with contextlib.suppress(OSError):  # a package that is mounted read-only
+        with contextlib.suppress(OSError):
             write_json(file, kept)
 
 

@@ -236,6 +236,23 @@ def test_texts_stay_with_tensorflow(tmp_path: Path) -> None:
     assert difference(served.predict(texts), plain_session(model, texts)) <= TOLERANCE
 
 
+def test_a_text_beside_numbers_is_not_compiled(tmp_path: Path) -> None:
+    """XLA aborts the process at a text that is one of several inputs."""
+    import keras
+    from keras import layers
+
+    word, size = keras.Input((1,), dtype="string", name="word"), keras.Input((2,), name="size")
+    known = layers.Embedding(4, 2)(layers.StringLookup(vocabulary=["a", "b"])(word))
+    model = keras.Model(
+        {"word": word, "size": size}, layers.Dense(2)(layers.Concatenate()([layers.Flatten()(known), size]))
+    )
+    features = {"word": np.array([["a"], ["ü"]]), "size": np.ones((2, 2), "float32")}
+    save(model, features, tmp_path)
+    served = TracedModel(tmp_path)
+    assert served.tune(pick(features, slice(0, 1)), 8, seconds=10) == {"traced": {}, "compiled": {}}
+    assert difference(served.predict(features), plain_session(model, features)) <= TOLERANCE
+
+
 def test_a_package_of_before_answers_row_by_row(tmp_path: Path) -> None:
     import tensorflow as tf
 
