@@ -13,7 +13,8 @@ from chandlery.model import TENSORFLOW, LoadedModel
 from chandlery.progress import report
 
 REMEMBERED = "serving.json"  # in the package: what was measured, by machine
-ATTEMPT = ".serving.attempt"  # in the package while a model is compiled
+ATTEMPT = ".serving.attempt"  # in the package while a model is compiled: a byte for each attempt under way or cut short
+MOST_ATTEMPTS = 4  # a server that is killed in one has others
 MOST_MACHINES = 16
 
 
@@ -22,7 +23,7 @@ def tune(loaded: LoadedModel, features: Any, largest: int, seconds: float) -> No
 
     What was found is kept in the package, so that the next server on a machine of this kind compiles the winners and
     measures nothing. A package that cannot be written is served as it is traced. XLA can end the process at a model that it
-    does not know: an attempt is noted in the package first, and one that did not come back is not made again.
+    does not know: an attempt is noted in the package first, and after a few that did not come back none is made.
 
     Args:
         loaded: the model.
@@ -36,11 +37,12 @@ def tune(loaded: LoadedModel, features: Any, largest: int, seconds: float) -> No
     remembered = _read(file)
     known = remembered.get(here)
     attempt = loaded.folder / ATTEMPT
-    if attempt.exists():
-        report("model.not_tuned", f"not compiled: an earlier attempt ended the process ({attempt})")
-        return
     try:
-        attempt.touch()
+        if attempt.exists() and attempt.stat().st_size >= MOST_ATTEMPTS:
+            report("model.not_tuned", f"not compiled: earlier attempts did not come back ({attempt})")
+            return
+        with attempt.open("ab") as out:
+            out.write(b".")
     except OSError:
         return  # mounted read-only: an attempt that ended the process would end it again and again
     times = loaded.tune(features, largest, seconds, known)
