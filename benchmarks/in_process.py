@@ -24,7 +24,10 @@ def main(package: Path) -> None:
     model = LoadedModel(package)
     for line in sys.stdin:
         count, seconds = line.split()
-        rows = {"pixels": np.tile(np.arange(64, dtype="float32") % 17, (int(count), 1))}
+        rows = {
+            column.name: np.resize(np.arange(17, dtype=column.dtype), (int(count), *column.shape))
+            for column in model.recipe.inputs()
+        }
         latencies = []
         until = time.perf_counter() + float(seconds)
         while (began := time.perf_counter()) < until:

@@ -77,7 +77,7 @@ class Server:
 @contextmanager
 def _serving(server: Server) -> Iterator[int]:
     """Run a server; yields its port."""
-    port = _free_port()
+    port = free_port()
     fill = str(port)
     log = server.folder / f"{fill}.log"
     with log.open("wb") as out:
@@ -99,7 +99,8 @@ def _serving(server: Server) -> Iterator[int]:
 
 
 @contextmanager
-def _loaded(server: Server, seconds: float) -> Iterator[Run]:
+def loaded(server: Server, seconds: float) -> Iterator[Run]:
+    """Run a server; yields what puts it under load."""
     with _serving(server) as port:
         yield partial(_load, port, server.path, server.body, seconds)
 
@@ -138,7 +139,7 @@ def _behind_gateway(server: Server, seconds: float) -> Iterator[Run]:
 
 
 @contextmanager
-def _in_process(folder: Path, seconds: float) -> Iterator[Run]:
+def in_process(folder: Path, seconds: float) -> Iterator[Run]:
     """TensorFlow called with one batch of as many rows as there would be connections, in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.in_process", str(folder / "package")],
@@ -156,7 +157,7 @@ def _in_process(folder: Path, seconds: float) -> Iterator[Run]:
         for connections in CONNECTIONS:
             process.stdin.write(f"{connections} {seconds if number else WARM_UP_SECONDS}\n")
             process.stdin.flush()
-            figures |= _named(connections, *json.loads(process.stdout.readline()))
+            figures |= named(connections, *json.loads(process.stdout.readline()))
         return figures
 
     try:
@@ -173,11 +174,12 @@ def _load(port: int, path: str, body: dict[str, Any], seconds: float, number: in
         measured = load(port, path, document, connections, seconds if number else WARM_UP_SECONDS)
         if measured.bad:
             raise RuntimeError(f"{measured.bad} answers at {connections} connections were not 200")
-        figures |= _named(connections, measured.rate, measured.p50, measured.p99)
+        figures |= named(connections, measured.rate, measured.p50, measured.p99)
     return figures
 
 
-def _named(connections: int, rate: float, p50: float, p99: float) -> dict[str, float]:
+def named(connections: int, rate: float, p50: float, p99: float) -> dict[str, float]:
+    """Return figures by name."""
     return {f"rate c={connections}": rate, f"p50 c={connections}": p50, f"p99 c={connections}": p99}
 
 
@@ -213,8 +215,8 @@ def _predictions(setting: Setting) -> list[Contender]:
             **_identity(folder),
             "PYTHONPATH": str(ROOT),
             "CHANDLERY_HOME": str(folder / "wrapper-home"),
-            "PREDICTIVE_UNIT_GRPC_SERVICE_PORT": str(_free_port()),
-            "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(_free_port()),
+            "PREDICTIVE_UNIT_GRPC_SERVICE_PORT": str(free_port()),
+            "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(free_port()),
         },
     )
     echo = Server(
@@ -227,20 +229,20 @@ def _predictions(setting: Setting) -> list[Contender]:
     )
 
     def opened(server: Server) -> AbstractContextManager[Run]:
-        return _loaded(server, seconds)
+        return loaded(server, seconds)
 
     return [
         Contender("chandlery", OURS, partial(opened, _ours(folder))),
         Contender(
             MLSERVER,
             PEER,
-            partial(opened, _mlserver(folder, str(peers.bin / "mlserver"), tracking)),
+            partial(opened, mlserver(folder, str(peers.bin / "mlserver"), tracking, TENSOR)),
             peers.versions("mlserver", "mlserver-mlflow", "mlflow", "tensorflow-cpu"),
         ),
         Contender(MLFLOW, PEER, partial(opened, mlflow), peers.versions("mlflow", "tensorflow-cpu")),
         Contender(WRAPPER, PEER, partial(opened, wrapped), wrapper.versions("seldon-core", "tensorflow-cpu")),
         Contender(ECHO, LIMIT, partial(opened, echo)),
-        Contender(IN_PROCESS, LIMIT, partial(_in_process, folder, seconds)),
+        Contender(IN_PROCESS, LIMIT, partial(in_process, folder, seconds)),
     ]
 
 
@@ -250,7 +252,7 @@ def _gateway(setting: Setting) -> list[Contender]:
     server = _ours(setting.scratch)
     return [
         Contender("through Envoy", OURS, partial(_behind_gateway, server, seconds)),
-        Contender(DIRECT, LIMIT, partial(_loaded, server, seconds)),
+        Contender(DIRECT, LIMIT, partial(loaded, server, seconds)),
     ]
 
 
@@ -277,7 +279,8 @@ def _identity(folder: Path) -> dict[str, str]:
     }
 
 
-def _mlserver(folder: Path, program: str, variables: dict[str, str]) -> Server:
+def mlserver(folder: Path, program: str, variables: dict[str, str], tensor: dict[str, Any]) -> Server:
+    """Return an MLServer with the MLflow model of a folder, asked with a tensor."""
     settings = folder / "mlserver"
     settings.mkdir()
     # No worker processes: for small requests that is MLServer's fastest way.
@@ -295,10 +298,10 @@ def _mlserver(folder: Path, program: str, variables: dict[str, str]) -> Server:
     )
     ports = {
         "MLSERVER_HTTP_PORT": "{port}",
-        "MLSERVER_GRPC_PORT": str(_free_port()),
-        "MLSERVER_METRICS_PORT": str(_free_port()),
+        "MLSERVER_GRPC_PORT": str(free_port()),
+        "MLSERVER_METRICS_PORT": str(free_port()),
     }
-    body = {"parameters": {"content_type": "np"}, "inputs": [TENSOR]}
+    body = {"parameters": {"content_type": "np"}, "inputs": [tensor]}
     return Server([program, "start", str(settings)], READY, INFER, body, folder, variables | ports)
 
 
@@ -356,13 +359,15 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     raise RuntimeError(f"{address} does not become ready:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _figures() -> tuple[Figure, ...]:
+def prediction_figures() -> tuple[Figure, ...]:
+    """Return rate and latencies at each number of connections."""
     return tuple(
         figure
         for c in CONNECTIONS
@@ -379,7 +384,7 @@ ROWS = (
         "prediction",
         "prediction of the same Keras model, one row a request",
         contenders=_predictions,
-        figures=_figures(),
+        figures=prediction_figures(),
         aims=(
             *(Aim("rate c=1", at_least=5, against=peer) for peer in (MLSERVER, MLFLOW, WRAPPER)),
             *(Aim("rate c=32", at_least=50, against=peer) for peer in (MLSERVER, MLFLOW, WRAPPER)),
@@ -398,7 +403,7 @@ ROWS = (
         "gateway",
         "the gateway's cost: our server through Envoy and without it",
         contenders=_gateway,
-        figures=_figures(),
+        figures=prediction_figures(),
         aims=tuple(
             Aim(f"rate c={c}", at_least=0.9, against=DIRECT, text="costs <= 10 % req/s") for c in CONNECTIONS
         ),
