@@ -141,6 +141,12 @@ VARIABLES = (
         "none",
         "what feedback has to bring as `authorization: Bearer ...`; clients of this package read it too",
     ),
+    Variable(
+        "CHANDLERY_FEEDBACK_SHARE",
+        _SERVER,
+        "1",
+        "part of the feedback that counts which one client may give beyond its first 50 predictions; 1: no bound",
+    ),
     Variable("CHANDLERY_REQUEST_LOG", _SERVER, "none", "folder of the request log"),
     Variable(
         "CHANDLERY_EXECUTOR_METRICS",

@@ -33,6 +33,7 @@ from chandlery.inference.model import DATATYPES, ChandleryModel, count
 from chandlery.inference.refusal import INTERNAL, Refused
 from chandlery.inference.request_log import RequestLog
 from chandlery.inference.settings import Settings
+from chandlery.inference.shares import Shares
 from chandlery.progress import report
 from chandlery.recipe import Columns
 from chandlery.resources.headers import MODEL_VERSION, PUID, REQUEST_ID, ROUTE
@@ -118,6 +119,7 @@ class Replica:
             | ({"exact": "true"} if model.exact else {}),
         )
         self.answered = Answered(settings.request_log, settings.predictor, self.log.path)
+        self._shares = Shares(settings.feedback_share)
         self._targets = () if isinstance(model.recipe.target, str) else model.recipe.targets()
         self._tags = model.tags()
         self._path = {settings.unit: settings.image}
@@ -373,6 +375,14 @@ class Replica:
                 raise Refused(404, f"no predictor {predictor!r} takes feedback any more", "PREDICTOR_GONE")
             return await forward(self.settings, document, predictor, call.id)
         outcomes = judge(feedback, self.model.recipe)
+        if (answer is None or not answer.judged) and not self._shares.take(call.http.caller(), len(outcomes)):
+            raise Refused(
+                429,
+                f"one client gives at most {self.settings.feedback_share:.0%} of the feedback that counts; "
+                "send it again when others have given theirs",
+                "SHARE",
+                retry_after=60,
+            )
         if answer is None or not answer.judged:  # a repeated message is answered alike and counted once
             self.metrics.feedback(feedback.reward, outcomes)
         if answer is not None and not answer.judged:

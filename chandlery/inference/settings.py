@@ -46,6 +46,7 @@ class Settings:
         request_log: folder of the request log; None: none is kept.
         gateway: base URL of the prediction gateway, to which feedback for other predictors goes; empty: none.
         feedback_token: what feedback has to bring as `authorization: Bearer ...`; empty: nothing.
+        feedback_share: part of the feedback that counts which one client may give, by its address; 1: no bound.
         executor_metrics: export the metrics that Seldon's executor exports; off where a real executor stands in front.
     """
 
@@ -77,6 +78,7 @@ class Settings:
     request_log: Path | None = None
     gateway: str = ""
     feedback_token: str = field(default="", repr=False)
+    feedback_share: float = 1.0
     executor_metrics: bool = True
 
 
@@ -122,6 +124,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         request_log=Path(log) if log else None,
         gateway=environment.get("CHANDLERY_GATEWAY", "").rstrip("/"),
         feedback_token=environment.get("CHANDLERY_FEEDBACK_TOKEN", ""),
+        feedback_share=_number(environment, "CHANDLERY_FEEDBACK_SHARE", 1.0, 0.001, 1),
         executor_metrics=environment.get("CHANDLERY_EXECUTOR_METRICS", "true").lower() != "false",
     )
 
