@@ -172,7 +172,9 @@ def test_same_health_and_metadata(wrapper, ours):
     assert wrapper.get("/health/status").json() == ours.get("/health/status").json()
     assert wrapper.get("/health/ping").text == ours.get("/health/ping").text
     theirs, own = wrapper.get("/metadata").json(), ours.get("/metadata").json()
-    # The wrapper asks before the model is loaded, when its answers are not known yet.
+    # The wrapper asks before the model is loaded, when its answers are not known yet, nor what will compute them.
+    known = {name: own["custom"].pop(name) for name in ("runtime", "exact")}
+    assert known == {"runtime": "tensorflow", "exact": False}
     assert theirs | {"outputs": own["outputs"]} == own
 
 

@@ -104,9 +104,7 @@ def test_a_challenger_trained_on_corrupted_labels_is_rolled_back(laptop: Laptop)
     assert asked(laptop.json("lineage", "models:/digits@champion"))["name"] == "models:/digits/2"
 
 
-def test_served_answers_are_the_recipes_own_bit_for_bit(
-    laptop: Laptop, folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_served_answers_are_the_recipes_own(laptop: Laptop, folders: dict[str, Path], tmp_path: Path) -> None:
     """The registered version behind the gateway, against the recipe's functions and Keras in this very process."""
     import keras
 
@@ -134,7 +132,8 @@ def test_served_answers_are_the_recipes_own_bit_for_bit(
         expected = recipe.answer(np.concatenate(rows_alone))
         assert outputs["digit"]["data"] == expected["digit"].tolist()
         confidence = np.array(outputs["confidence"]["data"], dtype="float32")
-        np.testing.assert_array_equal(confidence, expected["confidence"])
+        # Batches and the light runtime round otherwise: docs/serving.md.
+        np.testing.assert_allclose(confidence, expected["confidence"], rtol=1e-5)
 
 
 def wait_for_request(laptop: Laptop, request_id: str) -> None:
