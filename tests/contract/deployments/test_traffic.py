@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,15 @@ def test_20000_requests_split_as_the_weights_say_and_each_is_counted(system: Sys
         f"the counts are {dict(load.routes)}",
         120,
     )
+
+
+def test_the_longest_names_are_routed(system: System) -> None:
+    """Envoy refuses routes whose regular expressions it finds too large, and keeps the old ones."""
+    if not system.model.startswith("standin"):
+        pytest.skip("in a cluster the names of a deployment's objects must have room behind its own")
+    longest = replace(system, name="d" * 63, namespace="n" * 63)
+    longest.serve(50, 50)
+    assert sum(ask(longest, 50).routes.values()) == 50
 
 
 def test_a_shadow_gets_every_request_and_never_answers(system: System) -> None:
