@@ -8,23 +8,16 @@ from typing import Any
 
 import psutil
 
+from chandlery.frameworks.compiled import processor
+
 
 def describe() -> dict[str, Any]:
     """Return processor, cores, memory in GiB, system, Python, and the load average (1 minute) when asked."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "load": round(os.getloadavg()[0], 2),
     }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor()

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,16 +16,16 @@ from benchmarks.serving import (
     CONNECTIONS,
     ECHO,
     IN_PROCESS,
-    INFER,
     MLFLOW,
     MLSERVER,
-    READY,
     ROOT,
     SECONDS,
-    Server,
+    echo_server,
     in_process,
     loaded,
+    mlflow_serve,
     mlserver,
+    ours,
     prediction_figures,
 )
 
@@ -56,61 +55,23 @@ def _contenders(network: str, setting: Setting) -> list[Contender]:
     )
     row = np.round(np.resize(np.arange(17) / 17, (1, *shape)), 4)
     tensor = {"name": "x", "shape": [1, *shape], "datatype": "FP32", "data": row.ravel().tolist()}
-    ours = Server(
-        [sys.executable, "-m", "chandlery.inference"],
-        READY,
-        INFER,
-        {"inputs": [tensor]},
-        folder,
-        {
-            "MODEL_URI": str(folder / "package"),
-            "PREDICTIVE_UNIT_ID": "digits",
-            "PREDICTOR_ID": "v1",
-            "PREDICTIVE_UNIT_HTTP_SERVICE_PORT": "{port}",
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-            "CHANDLERY_HOME": str(folder / "home"),
-            "CHANDLERY_REQUEST_LOG": str(folder / "log"),
-        },
-    )
-    echo = Server(
-        [sys.executable, "-m", "benchmarks.echo", "{port}"],
-        READY,
-        INFER,
-        {"inputs": [tensor]},
-        folder,
-        {"PYTHONPATH": str(ROOT)},
-    )
-    limits = [
-        Contender("chandlery", OURS, partial(loaded, ours, seconds)),
-        Contender(ECHO, LIMIT, partial(loaded, echo, seconds)),
-        Contender(IN_PROCESS, LIMIT, partial(in_process, folder, seconds)),
-    ]
-    return limits + _peers(folder, tensor, row, seconds)
-
-
-def _peers(folder: Path, tensor: dict[str, Any], row: np.ndarray, seconds: float) -> list[Contender]:
     peers = environment("peers")
-    tracking = {
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "MLFLOW_TRACKING_URI": (folder / "tracking").as_uri(),
-        "MLFLOW_ALLOW_FILE_STORE": "true",
-        "PATH": peers.variables()["PATH"],
-    }
-    mlflow = Server(
-        [
-            *(str(peers.bin / "mlflow"), "models", "serve", "--model-uri", str(folder / "mlflow")),
-            *("--host", "127.0.0.1", "--port", "{port}", "--env-manager", "local", "--workers", "1"),
-        ],
-        "/ping",
-        "/invocations",
-        {"inputs": row.tolist()},
-        folder,
-        tracking,
-    )
-    served = mlserver(folder, str(peers.bin / "mlserver"), tracking, tensor)
     return [
-        Contender(MLSERVER, PEER, partial(loaded, served, seconds), peers.versions("mlserver", "mlflow")),
-        Contender(MLFLOW, PEER, partial(loaded, mlflow, seconds), peers.versions("mlflow")),
+        Contender("chandlery", OURS, partial(loaded, ours(folder, tensor), seconds)),
+        Contender(ECHO, LIMIT, partial(loaded, echo_server(folder, tensor), seconds)),
+        Contender(IN_PROCESS, LIMIT, partial(in_process, folder, seconds)),
+        Contender(
+            MLSERVER,
+            PEER,
+            partial(loaded, mlserver(folder, peers, tensor), seconds),
+            peers.versions("mlserver", "mlflow"),
+        ),
+        Contender(
+            MLFLOW,
+            PEER,
+            partial(loaded, mlflow_serve(folder, peers, row.tolist()), seconds),
+            peers.versions("mlflow"),
+        ),
     ]
 
 

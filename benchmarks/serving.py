@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import environment
+from benchmarks.environment import Environment, environment
 from benchmarks.harness import (
     LIMIT,
     NEAREST_LIMIT,
@@ -38,6 +37,7 @@ from benchmarks.harness import (
     Setting,
 )
 from benchmarks.load import load
+from chandlery.processes.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 CONNECTIONS = (1, 8, 32)
@@ -188,23 +188,6 @@ def _predictions(setting: Setting) -> list[Contender]:
     _write_models(folder)
     peers = environment("peers")
     wrapper = environment("seldon-wrapper", project=ROOT / "images" / "seldon-wrapper")
-    tracking = {
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "MLFLOW_TRACKING_URI": (folder / "tracking").as_uri(),
-        "MLFLOW_ALLOW_FILE_STORE": "true",
-        "PATH": peers.variables()["PATH"],
-    }
-    mlflow = Server(
-        [
-            *(str(peers.bin / "mlflow"), "models", "serve", "--model-uri", str(folder / "mlflow")),
-            *("--host", "127.0.0.1", "--port", "{port}", "--env-manager", "local", "--workers", "1"),
-        ],
-        "/ping",
-        "/invocations",
-        {"inputs": [ROW]},
-        folder,
-        tracking,
-    )
     wrapped = Server(
         [str(wrapper.bin / "seldon-core-microservice"), "chandlery.inference.model.ChandleryModel"],
         "/health/status",
@@ -219,29 +202,26 @@ def _predictions(setting: Setting) -> list[Contender]:
             "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(free_port()),
         },
     )
-    echo = Server(
-        [sys.executable, "-m", "benchmarks.echo", "{port}"],
-        READY,
-        INFER,
-        {"inputs": [TENSOR]},
-        folder,
-        {"PYTHONPATH": str(ROOT)},
-    )
 
     def opened(server: Server) -> AbstractContextManager[Run]:
         return loaded(server, seconds)
 
     return [
-        Contender("chandlery", OURS, partial(opened, _ours(folder))),
+        Contender("chandlery", OURS, partial(opened, ours(folder, TENSOR))),
         Contender(
             MLSERVER,
             PEER,
-            partial(opened, mlserver(folder, str(peers.bin / "mlserver"), tracking, TENSOR)),
+            partial(opened, mlserver(folder, peers, TENSOR)),
             peers.versions("mlserver", "mlserver-mlflow", "mlflow", "tensorflow-cpu"),
         ),
-        Contender(MLFLOW, PEER, partial(opened, mlflow), peers.versions("mlflow", "tensorflow-cpu")),
+        Contender(
+            MLFLOW,
+            PEER,
+            partial(opened, mlflow_serve(folder, peers, [ROW])),
+            peers.versions("mlflow", "tensorflow-cpu"),
+        ),
         Contender(WRAPPER, PEER, partial(opened, wrapped), wrapper.versions("seldon-core", "tensorflow-cpu")),
-        Contender(ECHO, LIMIT, partial(opened, echo)),
+        Contender(ECHO, LIMIT, partial(opened, echo_server(folder, TENSOR))),
         Contender(IN_PROCESS, LIMIT, partial(in_process, folder, seconds)),
     ]
 
@@ -249,19 +229,20 @@ def _predictions(setting: Setting) -> list[Contender]:
 def _gateway(setting: Setting) -> list[Contender]:
     seconds = 1.0 if setting.quick else SECONDS
     _write_models(setting.scratch)
-    server = _ours(setting.scratch)
+    server = ours(setting.scratch, TENSOR)
     return [
         Contender("through Envoy", OURS, partial(_behind_gateway, server, seconds)),
         Contender(DIRECT, LIMIT, partial(loaded, server, seconds)),
     ]
 
 
-def _ours(folder: Path) -> Server:
+def ours(folder: Path, tensor: dict[str, Any]) -> Server:
+    """Return our server with the model package of a folder, asked with a tensor."""
     return Server(
         [sys.executable, "-m", "chandlery.inference"],
         READY,
         INFER,
-        {"inputs": [TENSOR]},
+        {"inputs": [tensor]},
         folder,
         _identity(folder)
         | {"CHANDLERY_HOME": str(folder / "home"), "CHANDLERY_REQUEST_LOG": str(folder / "log")},
@@ -279,7 +260,44 @@ def _identity(folder: Path) -> dict[str, str]:
     }
 
 
-def mlserver(folder: Path, program: str, variables: dict[str, str], tensor: dict[str, Any]) -> Server:
+def echo_server(folder: Path, tensor: dict[str, Any]) -> Server:
+    """Return the server that answers with a constant, asked with a tensor."""
+    return Server(
+        [sys.executable, "-m", "benchmarks.echo", "{port}"],
+        READY,
+        INFER,
+        {"inputs": [tensor]},
+        folder,
+        {"PYTHONPATH": str(ROOT)},
+    )
+
+
+def tracking_of(folder: Path, peers: Environment) -> dict[str, str]:
+    """Return the variables of a server that loads MLflow's format in the environment of the peers."""
+    return {
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "MLFLOW_TRACKING_URI": (folder / "tracking").as_uri(),
+        "MLFLOW_ALLOW_FILE_STORE": "true",
+        "PATH": peers.variables()["PATH"],
+    }
+
+
+def mlflow_serve(folder: Path, peers: Environment, rows: list[Any]) -> Server:
+    """Return `mlflow models serve` with the MLflow model of a folder, asked with rows."""
+    return Server(
+        [
+            *(str(peers.bin / "mlflow"), "models", "serve", "--model-uri", str(folder / "mlflow")),
+            *("--host", "127.0.0.1", "--port", "{port}", "--env-manager", "local", "--workers", "1"),
+        ],
+        "/ping",
+        "/invocations",
+        {"inputs": rows},
+        folder,
+        tracking_of(folder, peers),
+    )
+
+
+def mlserver(folder: Path, peers: Environment, tensor: dict[str, Any]) -> Server:
     """Return an MLServer with the MLflow model of a folder, asked with a tensor."""
     settings = folder / "mlserver"
     settings.mkdir()
@@ -302,7 +320,14 @@ def mlserver(folder: Path, program: str, variables: dict[str, str], tensor: dict
         "MLSERVER_METRICS_PORT": str(free_port()),
     }
     body = {"parameters": {"content_type": "np"}, "inputs": [tensor]}
-    return Server([program, "start", str(settings)], READY, INFER, body, folder, variables | ports)
+    return Server(
+        [str(peers.bin / "mlserver"), "start", str(settings)],
+        READY,
+        INFER,
+        body,
+        folder,
+        tracking_of(folder, peers) | ports,
+    )
 
 
 def _write_models(folder: Path) -> None:
@@ -357,13 +382,6 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
                 return
         time.sleep(0.2)
     raise RuntimeError(f"{address} does not become ready:\n{log.read_text(errors='replace')[-2000:]}")
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def prediction_figures() -> tuple[Figure, ...]:

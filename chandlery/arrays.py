@@ -24,6 +24,17 @@ def pick(arrays: Any, which: Any) -> Any:
     return arrays[which]
 
 
+def padded(arrays: Any, rows: int) -> Any:
+    """Return `arrays` with rows of zeros behind, so that there are `rows`; as they are where there are as many."""
+    if isinstance(arrays, Mapping):
+        return {name: padded(array, rows) for name, array in arrays.items()}
+    if len(arrays) == rows:
+        return arrays
+    longer = np.zeros((rows, *arrays.shape[1:]), arrays.dtype)
+    longer[: len(arrays)] = arrays
+    return longer
+
+
 def concatenate(parts: Sequence[Any]) -> Any:
     """Return the rows of several parts of one form, one after the other."""
     if len(parts) == 1:

@@ -221,12 +221,13 @@ class LoadedModel:
             self.runtime, self.exact = framework.get("flavour") or "recipe", True
             self._model = frameworks.load(framework, folder / MODEL_FOLDER, module_of(self.recipe))
             return
-        self.runtime = choose_runtime(self.manifest, self.recipe.exact if exact is None else exact, runtime)
+        exact = self.recipe.exact if exact is None else exact
+        self.runtime = choose_runtime(self.manifest, exact, runtime)
         if self.runtime == litert.NAME:
             self._model = litert.load(folder, self.manifest.runtimes.get(litert.NAME, {}), threads)
         else:
             require_extra("serve", "tensorflow")
-            self._model = TracedModel(folder, self.recipe.exact if exact is None else exact)
+            self._model = TracedModel(folder, exact)
         self.exact = self._model.exact
 
     def tune(self, features: Any, largest: int, seconds: float, known: Times | None = None) -> Times | None:
@@ -291,7 +292,7 @@ def choose_runtime(manifest: Manifest, exact: bool, wanted: str = AUTO) -> str:
 
 def light_runtime(manifest: Manifest) -> str:
     """Return what is known of the package's file for the light runtime, in words; empty for models of other frameworks."""
-    found = manifest.runtimes.get("litert")
+    found = manifest.runtimes.get(litert.NAME)
     if found is None:
         return ""
     if not found.get("verified"):

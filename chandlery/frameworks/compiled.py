@@ -6,13 +6,13 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from chandlery.arrays import pick
+from chandlery.arrays import padded, pick
 from chandlery.frameworks.arrays import TOLERANCE, difference
+from chandlery.frameworks.calls import as_arrays, given, plain_call, shortest
 
 MARGIN = 0.9  # a compiled form is used when it takes less than this part of the traced one's time
 MEASURED_SECONDS = 0.03
@@ -59,13 +59,9 @@ class Compiled:
         for size in _order(largest):
             if time.perf_counter() > until or (known and str(size) not in known["compiled"]):
                 continue
-            batch = (
-                {n: _repeated(a, size) for n, a in row.items()}
-                if isinstance(row, Mapping)
-                else _repeated(row, size)
-            )
+            batch = pick(row, [0] * size)
             try:
-                call = self._compile(batch, size)
+                call = self._compile(batch)
                 compiled = self._predict(call, batch, size, size)
                 expected = self._traced(batch)
             except Exception:
@@ -74,11 +70,11 @@ class Compiled:
                 won[size] = known["compiled"][str(size)]
                 self._calls[size] = call
                 continue
-            traced_seconds = _seconds(lambda batch=batch: self._traced(batch))  # type: ignore[misc]
+            traced_seconds = shortest(partial(self._traced, batch), MEASURED_SECONDS)
             times["traced"][str(size)] = traced_seconds
             if difference(compiled, expected) > TOLERANCE:
                 break
-            took = _seconds(lambda c=call, b=batch, s=size: self._predict(c, b, s, s))  # type: ignore[misc]
+            took = shortest(partial(self._predict, call, batch, size, size), MEASURED_SECONDS)
             if took < MARGIN * traced_seconds:
                 won[size] = took
                 self._calls[size] = call
@@ -113,41 +109,23 @@ class Compiled:
         """Return the outputs of `rows` rows of features by the form of `size` rows."""
         return self._predict(self._calls[size], features, rows, size)
 
-    def _compile(self, batch: Any, size: int) -> Callable[[Any], Any]:
-        concrete = self._function.get_concrete_function(self._given(batch, size))
-        flat, captured = getattr(concrete, "_call_flat", None), concrete.captured_inputs
-        # As in `chandlery.frameworks.keras`: TensorFlow's own way to call it, without its search for a trace.
-        if (
-            flat is None
-            or isinstance(self._specs, Mapping)
-            or isinstance(concrete.structured_outputs, Mapping)
-        ):
-            return lambda features: concrete(features)
-        return lambda features: flat([features], captured)
+    def _compile(self, batch: Any) -> Callable[[Any], Any]:
+        return plain_call(self._function.get_concrete_function(given(self._tensor, batch, self._specs)))
 
     def _predict(self, call: Callable[[Any], Any], features: Any, rows: int, size: int) -> Any:
-        outputs = call(self._given(features, size))
-        if isinstance(outputs, Mapping):
-            return {name: output.numpy()[:rows] for name, output in outputs.items()}
-        return outputs.numpy()[:rows]
-
-    def _given(self, features: Any, size: int) -> Any:
-        if isinstance(self._specs, Mapping):
-            return {
-                name: self._tensor(_padded(features[name], size), dtype=spec.dtype)
-                for name, spec in self._specs.items()
-            }
-        return self._tensor(_padded(features, size), dtype=self._specs.dtype)
+        outputs = as_arrays(call(given(self._tensor, padded(features, size), self._specs)))
+        return pick(outputs, slice(0, rows))
 
 
 def machine() -> str:
     """Return what measured times depend on: processor, cores and TensorFlow's version."""
     import tensorflow as tf
 
-    return f"{_processor()}; {os.cpu_count()} cores; TensorFlow {tf.__version__}"
+    return f"{processor()}; {os.cpu_count()} cores; TensorFlow {tf.__version__}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -183,24 +161,3 @@ def _best(rows: int, won: Mapping[int, float], traced: Mapping[int, float]) -> i
     size = min(fitting)
     # The traced form takes at least as long as it does for fewer rows.
     return size if size == rows or won[size] < traced[max(below)] else 0
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    call()
-    until, shortest = time.perf_counter() + MEASURED_SECONDS, float("inf")
-    while (began := time.perf_counter()) < until or shortest == float("inf"):
-        call()
-        shortest = min(shortest, time.perf_counter() - began)
-    return shortest
-
-
-def _repeated(array: np.ndarray, size: int) -> np.ndarray:
-    return np.repeat(pick(array, slice(0, 1)), size, axis=0)
-
-
-def _padded(array: np.ndarray, size: int) -> np.ndarray:
-    if len(array) == size:
-        return array
-    padded = np.zeros((size, *array.shape[1:]), array.dtype)
-    padded[: len(array)] = array
-    return padded

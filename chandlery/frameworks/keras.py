@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from chandlery.arrays import count
 from chandlery.errors import ModelLoadError, TrainingError
 from chandlery.frameworks import litert
+from chandlery.frameworks.calls import as_arrays, given, plain_call
 from chandlery.frameworks.compiled import Compiled, Times
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ def save(model: keras.Model, features: Any, folder: Path, validation: Any = None
         return {}
 
     def predict(features: Any) -> Any:
-        outputs = module.serve_batch(tensors(features))
-        return arrays(outputs)
+        return arrays(module.serve_batch(tensors(features)))
 
     return {
         litert.NAME: litert.export(
@@ -131,8 +131,9 @@ class TracedModel:
             self._specs: Any = trace.structured_input_signature[0][0]
             self._direct = not isinstance(self._specs, Mapping)
             if self._direct:
-                self._serve, self._row_shape = _direct(self._whole)
-                self._serve_one, _ = _direct(self._module.serve_one)
+                (one,) = self._module.serve_one.concrete_functions
+                self._serve, self._serve_one = plain_call(trace), plain_call(one)
+                self._row_shape = tuple(trace.inputs[0].shape[1:])
         except Exception as error:
             raise ModelLoadError(
                 f"{folder}: TensorFlow cannot load the model: {error}", "train the model again"
@@ -161,32 +162,12 @@ class TracedModel:
 
     def _predict_traced(self, features: Any) -> Any:
         if not self._direct:
-            given = {
-                name: self._tensor(features[name], dtype=spec.dtype) for name, spec in self._specs.items()
-            }
-            outputs = (self._module.serve_one if count(features) == 1 else self._whole)(given)
+            serve = self._module.serve_one if count(features) == 1 else self._whole
         else:
             serve = self._serve_one if len(features) == 1 else self._serve
             if features.shape[1:] != self._row_shape:
                 serve = self._whole  # which refuses in words what does not fit
-            outputs = serve(self._tensor(features, dtype=self._specs.dtype))
-        if isinstance(outputs, Mapping):
-            return {name: output.numpy() for name, output in outputs.items()}
-        return outputs.numpy()
-
-
-def _direct(function: Any) -> tuple[Callable[..., Any], tuple[int | None, ...]]:
-    """Return the one trace of a restored function as a plain call, and the shape of a row of its argument.
-
-    Called itself, the function searches for the trace that fits and binds the arguments anew each time, which takes
-    longer than a small network does. The shortcut is TensorFlow's own and private; without it all works, more slowly.
-    """
-    (trace,) = function.concrete_functions
-    shape = tuple(trace.inputs[0].shape[1:])
-    flat, captured = getattr(trace, "_call_flat", None), trace.captured_inputs
-    if flat is None or isinstance(trace.structured_outputs, Mapping):
-        return trace, shape
-    return lambda features: flat([features], captured), shape
+        return as_arrays(serve(given(self._tensor, features, self._specs)))
 
 
 def _serving_module(model: keras.Model, features: Any) -> tuple[Any, Any]:

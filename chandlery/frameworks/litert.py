@@ -10,16 +10,17 @@ import hashlib
 import importlib.util
 import re
 import threading
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chandlery.arrays import concatenate, count, pick
+from chandlery.arrays import concatenate, count, padded, pick
 from chandlery.errors import ModelLoadError, require_extra
 from chandlery.frameworks.arrays import TOLERANCE, Outputs, difference
+from chandlery.frameworks.calls import shortest
 
 NAME, FILE = "litert", "model.tflite"
 CHECKED_ROWS = 256  # rows of the validation part on which the file has to agree with TensorFlow
@@ -146,11 +147,9 @@ class LiteModel:
         rows = count(features)
         arrays = self._arrays(features)
         with self._lock:
-            if not self._batch and rows <= 1:
-                return self._call(arrays, rows, 1)
             if not self._batch:
                 # The next power of two: an interpreter that is resized allocates and packs its weights anew.
-                return self._call(arrays, rows, 1 << (rows - 1).bit_length())
+                return self._call(arrays, rows, 1 << max(0, rows - 1).bit_length())
             parts = [self._call([array[i : i + 1] for array in arrays], 1, 1) for i in range(rows)]
         outputs: Outputs = concatenate(parts)
         return outputs
@@ -171,11 +170,7 @@ class LiteModel:
     def _call(self, arrays: list[np.ndarray], rows: int, size: int) -> Outputs:
         interpreter = self._by_rows.get(size) or self._sized(size, arrays)
         for (_, index, _, _), array in zip(self._inputs, arrays, strict=True):
-            if rows < size:
-                padded = np.zeros((size, *array.shape[1:]), array.dtype)
-                padded[:rows] = array
-                array = padded
-            interpreter.set_tensor(index, array)
+            interpreter.set_tensor(index, padded(array, size))
         interpreter.invoke()
         if not self._outputs[0][0]:
             output: np.ndarray = interpreter.get_tensor(self._outputs[0][1])
@@ -266,16 +261,6 @@ def _faster(ours: Callable[[Any], Any], theirs: Callable[[Any], Any], features: 
     """Return whether one call takes less time than the other, for one row and for several."""
     for rows in (1, min(TIMED_ROWS, count(features))):
         some = pick(features, slice(0, rows))
-        if _seconds(ours, some) >= _seconds(theirs, some):
+        if shortest(partial(ours, some), TIMED_SECONDS) >= shortest(partial(theirs, some), TIMED_SECONDS):
             return False
     return True
-
-
-def _seconds(predict: Callable[[Any], Any], features: Any) -> float:
-    """Return the shortest time of a call."""
-    predict(features)
-    until, shortest = time.perf_counter() + TIMED_SECONDS, float("inf")
-    while (began := time.perf_counter()) < until or shortest == float("inf"):
-        predict(features)
-        shortest = min(shortest, time.perf_counter() - began)
-    return shortest

@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from chandlery.inference.layout import records_of
+
 REMEMBERED = 50_000  # answers kept in memory
 SECONDS = 7 * 24 * 3600.0  # for which an answer takes feedback
 READ_BYTES = 32 * 2**20  # of each file of the log, at most, from its end
@@ -65,23 +67,20 @@ class Answered:
     async def find(self, request_id: str) -> Answer | None:
         """Return the answer with an id; None when there is none, or it is too old for feedback."""
         found = self._answers.get(request_id)
-        if self._folder is not None and (found is None or not found.judged):
-            await self._look()  # another server may have counted it
-            found = self._answers.get(request_id)
-            for _ in range(LOOKS - 1 if found is None else 0):
+        # An answer of our own too: another server may have counted feedback on it.
+        unsure = found is None or not found.judged
+        for look in range(LOOKS if unsure and self._folder is not None else 0):
+            if look:
                 await asyncio.sleep(APART)
-                await self._look()
-                found = self._answers.get(request_id)
-                if found is not None:
-                    break
+            async with self._lock:
+                # Many at once share one look.
+                if time.monotonic() - self._looked >= APART / 2:
+                    await asyncio.to_thread(self._catch_up)
+                    self._looked = time.monotonic()
+            found = self._answers.get(request_id)
+            if found is not None:
+                break
         return found if found is not None and time.time() - found.time < SECONDS else None
-
-    async def _look(self) -> None:
-        """Read what other servers have written; many that look at once share it."""
-        async with self._lock:
-            if time.monotonic() - self._looked >= APART / 2:
-                await asyncio.to_thread(self._catch_up)
-                self._looked = time.monotonic()
 
     def _keep(self, request_id: str, answer: Answer) -> None:
         self._answers[request_id] = answer
@@ -143,6 +142,4 @@ def prediction_of(answers: Any, several: bool) -> list[Any] | None:
     if not several:
         listed: list[Any] = columns[0][1].tolist()
         return listed
-    names = [name for name, _ in columns]
-    rows = zip(*(values.tolist() for _, values in columns), strict=True)
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return records_of(answers)

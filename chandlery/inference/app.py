@@ -375,19 +375,19 @@ class Replica:
                 raise Refused(404, f"no predictor {predictor!r} takes feedback any more", "PREDICTOR_GONE")
             return await forward(self.settings, document, predictor, call.id)
         outcomes = judge(feedback, self.model.recipe)
-        if (answer is None or not answer.judged) and not self._shares.take(call.http.caller(), len(outcomes)):
-            raise Refused(
-                429,
-                f"one client gives at most {self.settings.feedback_share:.0%} of the feedback that counts; "
-                "send it again when others have given theirs",
-                "SHARE",
-                retry_after=60,
-            )
         if answer is None or not answer.judged:  # a repeated message is answered alike and counted once
+            if not self._shares.take(call.http.caller(), len(outcomes)):
+                raise Refused(
+                    429,
+                    f"one client gives at most {self.settings.feedback_share:.0%} of the feedback that counts; "
+                    "send it again when others have given theirs",
+                    "SHARE",
+                    retry_after=60,
+                )
             self.metrics.feedback(feedback.reward, outcomes)
-        if answer is not None and not answer.judged:
-            answer.judged = True
-            self.log.judged(request_id)
+            if answer is not None:
+                answer.judged = True
+                self.log.judged(request_id)
         return {
             "data": {"names": [], "ndarray": []},
             "meta": {"puid": feedback.request.puid or call.id, "tags": self._tags, "requestPath": self._path},
@@ -515,12 +515,8 @@ class _Endpoint:
             status, retry_after = refused.status, refused.retry_after
             content = orjson.dumps(self._write_error(refused))
         except Exception as error:
-            # The caller learns that it is our fault; the log learns which.
-            report("request.failed", f"{http.path}: {type(error).__name__}: {error}")
             status = 500
-            content = orjson.dumps(
-                self._write_error(Refused(500, "internal error; see the server's log", INTERNAL))
-            )
+            content = orjson.dumps(self._write_error(unforeseen(http.path, error)))
         if len(content) >= WORTHWHILE:
             more.append(VARY)
             content, encoding = await pack(content, http.headers.get("accept-encoding", ""))
@@ -584,6 +580,12 @@ def _no_route_body(path: str, status: int, why: str) -> bytes:
     if path.startswith(("/api/", "/predict", "/send-feedback")):
         return orjson.dumps(seldon_v1.write_error(refused))
     return orjson.dumps(_v2_error(refused))
+
+
+def unforeseen(path: str, error: Exception) -> Refused:
+    """Return the refusal of a request that raised. The caller learns that it is our fault; the log learns which."""
+    report("request.failed", f"{path}: {type(error).__name__}: {error}")
+    return Refused(500, "internal error; see the server's log", INTERNAL)
 
 
 def create_app(model: ChandleryModel, settings: Settings, beside: Beside | None = None) -> Starlette:

@@ -6,7 +6,7 @@ Numbers are little-endian and in C order; a text has four bytes with its length 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,10 +68,15 @@ def write_raw(values: np.ndarray) -> bytes:
     if values.dtype.kind not in "UOS":
         return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
     parts: list[bytes] = []
-    for value in values.ravel().tolist():
-        text = value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
+    for text in encoded(values):
         parts += (len(text).to_bytes(4, "little"), text)
     return b"".join(parts)
+
+
+def encoded(values: np.ndarray) -> Iterator[bytes]:
+    """Yield texts in C order, each in UTF-8; what cannot be written so becomes a question mark."""
+    for value in values.ravel().tolist():
+        yield value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
 
 def _texts(raw: memoryview, count: int, what: str) -> np.ndarray:

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from chandlery.inference.layout import array_of, columns_of_json, columns_of_table, places
+from chandlery.inference.layout import array_of, columns_of_json, columns_of_table, places, records_of
 from chandlery.inference.refusal import Refused
-from chandlery.inference.seldon_v1 import columns_of_records, records_of
+from chandlery.inference.seldon_v1 import columns_of_records
 from chandlery.recipe import Column, Columns, describe
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")

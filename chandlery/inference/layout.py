@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -102,6 +103,12 @@ def array_of(values: object, what: str) -> np.ndarray:
     if array.dtype.kind not in "biufUO" or (array.dtype.kind == "O" and not _flat_objects(array)):
         raise Refused(400, f"{what} holds something that is neither number nor text")
     return array
+
+
+def records_of(answers: Columns) -> list[dict[str, Any]]:
+    """Return answers as a list of objects, each a row."""
+    rows = zip(*(values.tolist() for values in answers.values()), strict=True)
+    return [dict(zip(answers, row, strict=True)) for row in rows]
 
 
 def _longest(values: object, depth: int = 0) -> int:

@@ -15,8 +15,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from chandlery.inference.metrics_files import SHARED_VARIABLE
 from chandlery.inference.settings import Settings
+from chandlery.inference.workers import SHARED_VARIABLE
 from chandlery.resources.counters import FEEDBACK, REQUESTS
 
 # Seldon's, and three below its first: a traced model answers in less than 5 ms.

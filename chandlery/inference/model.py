@@ -22,7 +22,7 @@ import numpy as np
 from chandlery.errors import ChandleryError, ModelLoadError, RecipeError
 from chandlery.example import example_text, read_example
 from chandlery.inference.cores import cores
-from chandlery.inference.layout import columns_of_json, columns_of_table, places, table_of_answers
+from chandlery.inference.layout import columns_of_json, columns_of_table, places, records_of, table_of_answers
 from chandlery.inference.refusal import INTERNAL, Refused
 from chandlery.inference.settings import Settings, from_environment
 from chandlery.inference.source import fetch, version_of
@@ -278,9 +278,8 @@ class ChandleryModel:
             return next(iter(answers.values())).tolist(), np.ravel(truth).tolist()
         targets = self.recipe.targets()
         table = np.reshape(truth, (-1, len(targets))).tolist()
-        predicted = zip(*(values.tolist() for values in answers.values()), strict=True)
         return (
-            [dict(zip(answers, row, strict=True)) for row in predicted],
+            records_of(answers),
             [dict(zip(targets, row, strict=True)) for row in table],
         )
 

@@ -6,7 +6,6 @@ Both ways share the model, the batches, the metrics, the request log and what is
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,11 +20,10 @@ from grpc_reflection.v1alpha import reflection
 from chandlery import __version__
 from chandlery.errors import PlatformError
 from chandlery.inference import open_inference, rpc_messages
-from chandlery.inference.app import ModelRequest, Replica
-from chandlery.inference.binary import RAW_TYPES, read_raw, write_raw
+from chandlery.inference.app import ModelRequest, Replica, unforeseen
+from chandlery.inference.binary import RAW_TYPES, encoded, read_raw, write_raw
 from chandlery.inference.exchange import Exchange
-from chandlery.inference.model import DATATYPES
-from chandlery.inference.refusal import INTERNAL, Refused
+from chandlery.inference.refusal import Refused
 from chandlery.inference.seldon_v1 import is_shape, reshaped
 from chandlery.progress import report
 
@@ -60,7 +58,6 @@ _CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-_TYPES = {datatype: name for name, datatype in DATATYPES.items()}
 
 
 async def start(replica: Replica) -> Callable[[], Awaitable[None]]:
@@ -113,19 +110,6 @@ class _Services:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._inputs = replica.model.recipe.inputs()
-        self._class = {
-            name: rpc_messages.message_class(f"{rpc_messages.INFERENCE}.{name}")
-            for name in (
-                "ServerLiveResponse",
-                "ServerReadyResponse",
-                "ModelReadyResponse",
-                "ServerMetadataResponse",
-                "ModelMetadataResponse",
-                "ModelInferResponse",
-                "RepositoryIndexResponse",
-            )
-        }
-        self._message = rpc_messages.message_class(f"{rpc_messages.SELDON}.SeldonMessage")
 
     def handlers(self) -> tuple[Any, ...]:
         """Return the handlers of all services."""
@@ -179,8 +163,7 @@ class _Services:
             except asyncio.CancelledError:
                 raise  # the client is gone
             except Exception as error:
-                report("request.failed", f"{path}: {type(error).__name__}: {error}")
-                refused = Refused(500, "internal error; see the server's log", INTERNAL)
+                refused = unforeseen(path, error)
             status = refused.status if refused else 200
             replica.answered_call(service, "grpc", call, status, time.perf_counter() - began)
             await context.send_initial_metadata(
@@ -198,38 +181,30 @@ class _Services:
         return answer
 
     async def _server_live(self, call: ModelRequest, request: Any) -> Any:
-        return self._class["ServerLiveResponse"](live=True)
+        return _message("ServerLiveResponse")(live=True)
 
     async def _server_ready(self, call: ModelRequest, request: Any) -> Any:
-        return self._class["ServerReadyResponse"](ready=not self._replica.draining)
+        return _message("ServerReadyResponse")(ready=not self._replica.draining)
 
     async def _model_ready(self, call: ModelRequest, request: Any) -> Any:
         self._replica.check_model(request.name, request.version or None)
-        return self._class["ModelReadyResponse"](ready=not self._replica.draining)
+        return _message("ModelReadyResponse")(ready=not self._replica.draining)
 
     async def _server_metadata(self, call: ModelRequest, request: Any) -> Any:
-        return self._class["ServerMetadataResponse"](
+        return _message("ServerMetadataResponse")(
             name="chandlery", version=__version__, extensions=open_inference.EXTENSIONS
         )
 
     async def _model_metadata(self, call: ModelRequest, request: Any) -> Any:
         self._replica.check_model(request.name, request.version or None)
-        model = self._replica.model
-        inputs = [
-            {"name": c.name, "datatype": DATATYPES[c.dtype], "shape": [-1, *c.shape]} for c in self._inputs
-        ]
-        return self._class["ModelMetadataResponse"](
-            name=model.name,
-            versions=[model.version],
-            platform="chandlery",
-            inputs=inputs,
-            outputs=model.outputs(),
-        )
+        metadata = self._replica.model.init_metadata()
+        del metadata["custom"]
+        return _message("ModelMetadataResponse")(**metadata)
 
     async def _repository_index(self, call: ModelRequest, request: Any) -> Any:
         model, draining = self._replica.model, self._replica.draining
         state = "UNAVAILABLE" if draining else "READY"
-        return self._class["RepositoryIndexResponse"](
+        return _message("RepositoryIndexResponse")(
             models=[{"name": model.name, "version": model.version, "state": state}]
         )
 
@@ -245,7 +220,7 @@ class _Services:
         raw = bool(request.raw_input_contents) or any(
             values.dtype == np.float16 for values in answers.values()
         )
-        response = self._class["ModelInferResponse"](
+        response = _message("ModelInferResponse")(
             model_name=replica.model.name, model_version=replica.model.version, id=call.puid
         )
         for name in open_inference.chosen(answers, asked):
@@ -255,10 +230,7 @@ class _Services:
             if raw:
                 response.raw_output_contents.append(write_raw(values))
             elif datatype == "BYTES":
-                output.contents.bytes_contents.extend(
-                    value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
-                    for value in values.ravel().tolist()
-                )
+                output.contents.bytes_contents.extend(encoded(values))
             else:
                 getattr(output.contents, _CONTENTS[datatype]).extend(values.ravel().tolist())
         return response
@@ -270,10 +242,12 @@ class _Services:
         return self._seldon(await self._replica.feedback(call, _document(request)))
 
     def _seldon(self, answer: dict[str, Any]) -> Any:
-        # Arrays of numbers as JSON has them: protobuf's own Value knows no others.
-        return json_format.ParseDict(
-            json.loads(json.dumps(answer)), self._message(), ignore_unknown_fields=True
-        )
+        message = rpc_messages.message_class(f"{rpc_messages.SELDON}.SeldonMessage")
+        return json_format.ParseDict(answer, message(), ignore_unknown_fields=True)
+
+
+def _message(name: str) -> Any:
+    return rpc_messages.message_class(f"{rpc_messages.INFERENCE}.{name}")
 
 
 class _Rpc(Exchange):
@@ -371,7 +345,7 @@ def _typed(entry: Any, shape: list[int], what: str) -> np.ndarray:
             raise Refused(400, f"{what} holds a text that is not UTF-8: {error.reason}") from error
         return reshaped(array, shape, what)
     array = np.array(values)
-    cast = array.astype(_TYPES[entry.datatype])
+    cast = array.astype(open_inference.TYPES[entry.datatype])
     if entry.datatype.startswith(("INT", "UINT")) and not np.array_equal(cast, array):
         raise Refused(400, f"{what} is {entry.datatype} and holds a value that is not")
     return reshaped(cast, shape, what)

@@ -6,6 +6,7 @@ that has imported a client of either protocol as well keeps its classes.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2, message_factory, struct_pb2
@@ -156,6 +157,7 @@ def _set_type(field: Any, kind: str, package: str, messages: dict[str, str]) -> 
 POOL = _pool()
 
 
+@cache
 def message_class(name: str) -> Any:
     """Return the class of a message by its full name, such as `inference.ModelInferRequest`."""
     return message_factory.GetMessageClass(POOL.FindMessageTypeByName(name))

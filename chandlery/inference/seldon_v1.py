@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from chandlery.inference.layout import array_of, table_of_answers
+from chandlery.inference.layout import array_of, records_of, table_of_answers
 from chandlery.inference.refusal import Refused
 from chandlery.recipe import Column, Columns, describe
 
@@ -167,12 +167,6 @@ def columns_of_records(records: Sequence[Any], what: str) -> dict[str, Any]:
                 400, f"{what}[{number}] {has} {odd[:80]!r}, unlike {what}[0]; send null for what is missing"
             )
     return {name: [record[name] for record in records] for name in first}
-
-
-def records_of(answers: Columns) -> list[dict[str, Any]]:
-    """Return answers as a list of objects, each a row."""
-    rows = zip(*(values.tolist() for values in answers.values()), strict=True)
-    return [dict(zip(answers, row, strict=True)) for row in rows]
 
 
 def rows_of_single(single: str | bytes, columns: Sequence[Column]) -> dict[str, Any] | np.ndarray:

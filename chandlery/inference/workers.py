@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 from chandlery.inference.cores import cores, devices, memory_limit
-from chandlery.inference.metrics_files import SHARED_VARIABLE
+from chandlery.processes import PYTHON
 from chandlery.progress import report
 
 WORKER_VARIABLE = "CHANDLERY_WORKER"  # number of this worker, from 0; set by the supervisor alone
@@ -31,6 +30,9 @@ CHOICE_VARIABLE = (
     "CHANDLERY_WORKER_CHOICE"  # file into which the first worker writes how many there should be
 )
 LIFELINE_VARIABLE = "CHANDLERY_WORKER_LIFELINE"  # descriptor that ends when the supervisor does
+SHARED_VARIABLE = (
+    "PROMETHEUS_MULTIPROC_DIR"  # where workers share metrics; Prometheus' client reads it when imported
+)
 # A call of one row that takes less leaves most of a request's time to Python, which one process does on one core.
 QUICK_CALL_SECONDS = 0.001
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -142,18 +144,17 @@ class Supervisor:
             LIFELINE_VARIABLE: str(self._lifeline),
             SHARED_VARIABLE: str(self._shared / "metrics"),
         }
-        if number or self.count:
-            found = devices()
-            if found:
-                given["CUDA_VISIBLE_DEVICES"] = found[number % len(found)]
-            elif (self.count or 1) > 1:
-                # Together they have the cores once.
-                given.setdefault("CHANDLERY_THREADS", str(max(1, cores() // self.count)))
+        gpus = devices() if number or self.count else []
+        if gpus:
+            given["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        elif self.count > 1 and not self.environment.get("CHANDLERY_THREADS"):
+            # Together they have the cores once.
+            given["CHANDLERY_THREADS"] = str(max(1, cores() // self.count))
         if not self.count:
             given[CHOICE_VARIABLE] = str(self._choice)
         worker.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "chandlery.inference"],
-            env={**self.environment, **given, **_explicit(self.environment, "CHANDLERY_THREADS")},
+            [*PYTHON, "chandlery.inference"],
+            env={**self.environment, **given},
             pass_fds=(self._lifeline,),
         )
         worker.began = time.monotonic()
@@ -187,7 +188,3 @@ class Supervisor:
         for worker in self._workers:
             if worker.process is not None:
                 worker.process.wait()
-
-
-def _explicit(environment: Mapping[str, str], name: str) -> dict[str, str]:
-    return {name: environment[name]} if environment.get(name) else {}

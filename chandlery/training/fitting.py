@@ -43,7 +43,7 @@ class Fit:
         state: what the recipe's `fit` learned.
         features: features of one row, for types and shapes.
         example: one row of the validation split, without the target.
-        validation: features of up to 256 rows of the validation split.
+        validation: features of up to 256 rows of the validation split; None for a model that is not of Keras.
     """
 
     model: Any
@@ -193,7 +193,7 @@ def _fit_other(
         data.state,
         data.first_features(),
         data.example(),
-        data.some_validation(CHECKED_ROWS),
+        None,
     )
 
 

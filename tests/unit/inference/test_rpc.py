@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Any
 
 import grpc
@@ -15,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from chandlery.inference import rpc, rpc_messages
 from chandlery.inference.app import create_app
 from chandlery.inference.rpc_messages import INFERENCE_SERVICE, message_class
+from chandlery.processes.ports import free_port
 
 ROWS = {
     "airport": ("BYTES", [b"HAM", b"LEJ"]),
@@ -45,9 +45,7 @@ def served(make_model: Any, tmp_path: Any) -> Any:
     """Run a scenario against a replica that serves gRPC: `served(scenario, **settings)`."""
 
     def run(scenario: Any, **settings: Any) -> Any:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         model = make_model(grpc_port=port, **settings)
         app = create_app(model, model.settings, rpc.start)
 

@@ -17,6 +17,7 @@ import uvicorn
 from chandlery.inference import model as model_module
 from chandlery.inference import rpc
 from chandlery.inference.app import create_app
+from chandlery.processes.ports import free_port
 from tests.loading import load_source
 
 from ..environments import interpreter
@@ -42,7 +43,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., st
             unit="flights",
             predictor="v3",
             deployment="delays",
-            grpc_port=_free_port(),
+            grpc_port=free_port(),
         )
         rpc_ports[class_name] = settings.grpc_port
         model = suite.ChandleryModel(settings=settings)
@@ -76,28 +77,23 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., st
         stop()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def ask(
     serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Callable[[str], dict[str, Any]]:
-    """Run `<name>_client.py` in the environment of that name; returns the JSON that it prints. Once a session."""
+    """Run `<name>_client.py` (without `_rpc`) in the environment of that name; returns the JSON that it prints. Once a session."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if hasattr(request.config, "workerinput") else base) / "environments"
     said: dict[str, dict[str, Any]] = {}
 
     def ask(name: str) -> dict[str, Any]:
         if name not in said:
-            # `triton_rpc` is Triton's environment and gRPC
-            python = interpreter(name.removesuffix("_rpc"), shared)
+            # `triton_rpc` is Triton's environment and its script, with the address of gRPC
+            client = name.removesuffix("_rpc")
+            python = interpreter(client, shared)
             address = serve("Flights", over_rpc=name.endswith("_rpc"))
             found = subprocess.run(
-                [str(python), "-I", str(HERE / f"{name}_client.py"), address],
+                [str(python), "-I", str(HERE / f"{client}_client.py"), address],
                 capture_output=True,
                 text=True,
                 timeout=CLIENT_SECONDS,
