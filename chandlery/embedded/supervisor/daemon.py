@@ -24,12 +24,13 @@ from chandlery.embedded.supervisor.services import Service, endpoint_table, serv
 from chandlery.embedded.supervisor.wanted import wanted, wanted_stamp
 from chandlery.files import write_json
 from chandlery.processes import ProcessId
+from chandlery.processes.flag import Flag
 from chandlery.processes.locks import claim
 from chandlery.processes.ports import free_port, is_open
 
 TICK = 0.25  # seconds between two turns while something happens
 REST = 1.0  # and while nothing does
-CHILD_ENDED = threading.Event()
+CHILD_ENDED = Flag()
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0  # seconds before a service that died is started again
 STEADY = 60.0  # seconds of running after which a service's back-off starts afresh
 
@@ -61,7 +62,7 @@ def main() -> int:
     if claim(state / "lock") is None:  # never closed: held until the process ends
         print("another supervisor runs in this home", flush=True)
         return 0
-    stop = threading.Event()
+    stop = Flag()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
@@ -77,7 +78,7 @@ def main() -> int:
     return 0
 
 
-def supervise(root: Path, stop: threading.Event) -> None:
+def supervise(root: Path, stop: Flag) -> None:
     """Run the loop: adopt or start, restart what dies, write the state; on `stop` end everything."""
     state = folder(root)
     adopted = {path.stem: processes.load(path) for path in (state / "services").glob("*.pid")}
@@ -125,7 +126,7 @@ def supervise(root: Path, stop: threading.Event) -> None:
     (state / "supervisor.pid").unlink(missing_ok=True)
 
 
-def _rest(stop: threading.Event, running: dict[str, Running], state: Path) -> None:
+def _rest(stop: Flag, running: dict[str, Running], state: Path) -> None:
     """Wait for the next turn: a tick while a service is not ready, else until something happens, a second at most."""
     looked = wanted_stamp(state)
     end = time.monotonic() + REST
