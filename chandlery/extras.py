@@ -31,6 +31,7 @@ EXTRA_OF = {
     "optuna": "laptop",
     "hyperopt": "laptop",
     "cmaes": "laptop",
+    "cel": "laptop",
     "flask": "laptop",
     "boto3": "s3",
     "botocore": "s3",

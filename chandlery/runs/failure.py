@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 LINES = 12  # of a failed step that are shown
 READ = 256 * 1024  # bytes of the end of a log that are read
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
-_STARTED = re.compile(r"Executing task '([^']+)'")
-_ENDED = re.compile(r"Task '([^']+)' finished with status")
 _NOISE = re.compile(r"^\s*$|\[KFP Executor|^-{20,}$|^Got executor_input|^\d\d:\d\d:\d\d\.\d+ - ")
 _RUNNER = re.compile(r'File "(<frozen runpy>|[^"]*/kfp/dsl/[^"]*)", line')
 _ERROR = re.compile(r"^[\w.]*(Error|Exception|Exit|Interrupt|Warning)\b.*|^[\w.]+: .+")
 _MODULE = re.compile(r"No module named '([^']+)'")
 
 
-def explain(log: Path, tasks: Mapping[str, Mapping[str, Any]], code: int) -> tuple[list[str], list[str]]:
+def explain(log: Path, path: str, reason: list[str], code: int) -> tuple[list[str], list[str]]:
     """Return what to report of a run that failed without a word of its own.
 
     Args:
-        log: the run's log.
-        tasks: state of each task by name, as the run's record has it.
-        code: exit code of the process that ran it.
+        log: the log of the step that failed; of the run, when none did.
+        path: the step, as the engine names it; empty when none failed.
+        reason: what the engine says of it: what was wrong, and what to do.
+        code: exit code of the engine.
 
     Returns:
         two lines, what was wrong and what to do, and the last lines that the failed step printed; these may be none.
     """
-    lines = _lines(log)
-    failed = [name for name, entry in tasks.items() if entry.get("state") in ("failed", "running")]
-    if not failed:
-        said = [line for line in lines if not _NOISE.search(line)][-LINES:]
-        reason = said[-1].strip() if said else f"it ended with code {code}"
-        return [f"the run failed before its first step: {reason}", f"see {log}"], said[:-1]
-    name = failed[-1]
-    said = _of_task(lines, name) or _of_task(lines, "")
-    reason = next(
-        (line for line in reversed(said) if _ERROR.match(line)), said[-1] if said else "it printed nothing"
-    )
-    return [f"step {name} failed: {reason.strip()}", _advice(reason)], said[-LINES:]
+    said = _said(_lines(log))
+    if not path:
+        last = said[-1].strip() if said else f"it ended with code {code}"
+        return [f"the run failed before its first step: {last}", f"see {log}"], said[:-1][-LINES:]
+    name = path.rsplit("/", 1)[-1].replace("-", "_")
+    printed = [line for line in reversed(said) if _ERROR.match(line)] or said[-1:]
+    if not printed:
+        return reason, []
+    if printed[0].startswith("error: "):  # the engine's own words on a step that could not start
+        return reason, []
+    return [f"step {name} failed: {printed[0].strip()}", _advice(printed[0])], said[-LINES:]
 
 
 def _advice(reason: str) -> str:
@@ -64,23 +60,12 @@ def _lines(log: Path) -> list[str]:
     return [_COLOR.sub("", line) for line in text.splitlines()]
 
 
-def _of_task(lines: list[str], name: str) -> list[str]:
-    """Return what a task printed, without kfp's own lines; of an empty name, all that follows the last start."""
+def _said(lines: list[str]) -> list[str]:
+    """Return what a step printed, without the lines and the frames of kfp's executor."""
     said: list[str] = []
-    inside = not name
     depth = 0
-    frame = 0  # indentation of a frame of the runner's own in a traceback; 0 outside
+    frame = 0  # indentation of a frame of the executor in a traceback; 0 outside
     for line in lines:
-        started = _STARTED.search(line)
-        if started:
-            inside, said, depth = not name or started[1].replace("-", "_") == name, [], 0
-            continue
-        if _ENDED.search(line):
-            if inside and name and said:
-                break
-            continue
-        if not inside:
-            continue
         # kfp prints the executor's input as indented JSON.
         text = line.strip()
         if depth or text == "{":

@@ -63,8 +63,8 @@ def command_digest(package: Path, arguments: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def begin(home: Path, pipeline: str, package: Path, arguments: dict[str, Any]) -> tuple[RunRecord, bool]:
-    """Return the record to run under, and whether it continues an earlier run.
+def begin(home: Path, pipeline: str, package: Path, arguments: dict[str, Any]) -> tuple[RunRecord, str]:
+    """Return the record to run under, and the state of the earlier run that it continues; empty for a new run.
 
     The last run of the same command is continued when it did not succeed, so that every step finds its own
     earlier work under the same names. Otherwise a new run begins.
@@ -74,13 +74,13 @@ def begin(home: Path, pipeline: str, package: Path, arguments: dict[str, Any]) -
     if last is not None and last.state != SUCCEEDED:
         record = replace(last, state=RUNNING, attempts=last.attempts + 1, finished=0.0, error=[], tasks={})
         save(home, record)
-        return record, True
+        return record, last.state
     stamp = time.strftime("%Y%m%d-%H%M%S")
     run_id = f"{pipeline.replace('_', '-')}-{stamp}-{secrets.token_hex(2)}"
     shown = redacted_values(arguments)
     record = RunRecord(run_id, pipeline, str(package), digest, shown, started=time.time())
     save(home, record)
-    return record, False
+    return record, ""
 
 
 def all_runs(home: Path) -> list[RunRecord]:

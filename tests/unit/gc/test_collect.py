@@ -20,7 +20,7 @@ from chandlery.data import remembered
 from chandlery.errors import ConflictError, UserError
 from chandlery.gc.trash import Trash
 from chandlery.processes import marks
-from chandlery.runs.launch import only_run
+from chandlery.embedded.pipelines.launch import only_run
 
 from .world import DAY, World, contents
 

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from chandlery import gc, registry
 from chandlery.processes import marks
-from chandlery.runs.launch import only_run
+from chandlery.embedded.pipelines.launch import only_run
 
 from .world import DAY, Registry, World, contents
 

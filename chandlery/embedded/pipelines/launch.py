@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import chandlery
 from chandlery import processes
 from chandlery.addresses import endpoints
+from chandlery.embedded.pipelines import journal
 from chandlery.errors import ConflictError
 from chandlery.files import write_json
 from chandlery.processes import PYTHON
@@ -28,6 +28,7 @@ from chandlery.runs.record import FAILED, SUCCEEDED, RunRecord, begin, runs_root
 
 StepEvent = dict[str, Any]
 TICK = 0.1  # seconds between looks at the events
+GRACE = 40.0  # seconds for the engine to end its steps, and to run the exit handler
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def launch(
     arguments: dict[str, Any],
     *,
     caching: bool = True,
+    parallel: int = 0,
+    runner: str = "auto",
     on_start: Callable[[RunRecord, bool], None] = lambda record, resumed: None,
     on_event: Callable[[StepEvent], None] = lambda event: None,
 ) -> Launched:
@@ -59,6 +62,8 @@ def launch(
         package: compiled YAML.
         arguments: arguments by name, checked and typed.
         caching: use results of earlier runs for pure steps.
+        parallel: steps at a time; 0: as the cores and the memory of the machine allow.
+        runner: `auto`, `process` or `docker`: where steps run.
         on_start: called once with the record and whether it continues an earlier run.
         on_event: called with each event of the run.
 
@@ -68,23 +73,33 @@ def launch(
     points = endpoints()
     home = points.home
     with only_run(home):
-        record, resumed = begin(home, name, package, arguments)
-        if record.process is not None:
-            processes.end(record.process, home, grace=2.0)  # steps of an attempt that was killed
+        record, before = begin(home, name, package, arguments)
         folder = runs_root(home) / record.run_id
-        on_start(record, resumed)
+        _end_what_is_left(record, folder, home)
+        if before == FAILED:
+            journal.forget(
+                folder
+            )  # what failed may have been mended: pure steps come from the cache, all others run
+        on_start(record, bool(before))
         request = {
-            "package": str(_for_a_laptop(package, folder)),
+            "run_id": record.run_id,
+            "package": str(package.resolve()),
             "arguments": arguments,
-            "caching": caching,
+            "caching": None if caching else False,
+            "parallel": parallel,
+            "runner": runner,
+            "created": _utc(record.started),
+            "home": str(home),
+            "directory": _directory(),
             "pipeline_root": str(home / "artifacts" / "kfp"),
             "cache_root": str(home / "cache" / code_digest()),
+            "environments": str(home / "cache" / "environments"),
         }
         write_json(folder / "request.json", request)
         events = folder / "events.jsonl"
         position = events.stat().st_size if events.exists() else 0
         child, identity = processes.start(
-            [*PYTHON, "chandlery.runs.execute", str(folder), str(os.getpid())],
+            [*PYTHON, "chandlery.embedded.pipelines", str(folder), str(os.getpid())],
             _environment(record, events),
             folder / "log.txt",
         )
@@ -97,24 +112,36 @@ def launch(
                     record = _apply(record, follower.read(), on_event)
                     time.sleep(TICK)
         finally:
-            processes.end(identity, home, grace=20.0)
+            processes.end(identity, home, grace=GRACE)
             child.wait()
+            _end_what_is_left(replace(record, process=None), folder, home)
         record = _apply(record, follower.read(), on_event)
         ok = child.returncode == 0
         record = replace(record, state=SUCCEEDED if ok else FAILED, finished=time.time(), process=None)
         if not ok and not record.error:
-            lines, said = explain(folder / "log.txt", record.tasks, child.returncode)
+            lines, said = explain(folder, follower.failed_path, follower.reason, child.returncode)
             record = replace(record, error=[*lines, *said])
         save(home, record)
         return Launched(record, 0 if ok else _exit_code(follower.failure))
 
 
-def _for_a_laptop(package: Path, folder: Path) -> Path:
-    """Copy the package to the run's folder, where a retry waits a second: no other machine has to recover first."""
-    copy = folder / "package.yaml"
-    text = re.sub(r"backoffDuration: \S+", "backoffDuration: 1s", package.read_text(encoding="utf-8"))
-    copy.write_text(text, encoding="utf-8")
-    return copy
+def _end_what_is_left(record: RunRecord, folder: Path, home: Path) -> None:
+    """End the engine and the steps of an attempt that was killed."""
+    if record.process is not None:
+        processes.end(record.process, home, grace=2.0)
+    for process in journal.processes_of(folder):
+        processes.end(process, home, grace=0.0)
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was deleted
+        return "/"
 
 
 class _Follower:
@@ -124,6 +151,8 @@ class _Follower:
         self._path = path
         self._position = position
         self.failure: StepEvent = {}
+        self.failed_path = ""
+        self.reason: list[str] = []
 
     def read(self) -> Iterator[StepEvent]:
         try:
@@ -141,6 +170,8 @@ class _Follower:
                 continue  # a line torn by a kill
             if event.get("event") == "step.failed":
                 self.failure = event
+            elif event.get("event") == "run.failed":
+                self.failed_path, self.reason = event["path"], [event["error"], event["hint"]]
             yield event
 
 
@@ -153,7 +184,7 @@ def _apply(
         if kind == "task.started":
             entry |= {"state": "running", "started": event["time"]}
         elif kind == "task.finished":
-            seconds = event["time"] - entry.get("started", event["time"])
+            seconds = event.get("seconds", 0.0)
             entry |= {"state": "succeeded" if event["ok"] else "failed", "seconds": round(seconds, 3)}
         elif kind == "task.cached":
             entry |= {"state": "cached", "seconds": 0.0}
