@@ -80,9 +80,11 @@ async def run(folder: Path, request: dict[str, Any]) -> int:
         directory=request.get("directory") or os.getcwd(),
         home=Path(request["home"]),
     )
+    run_id = request["run_id"]
     facts = RunFacts(
-        run_id=request["run_id"],
-        name=request["run_id"],
+        run_id=run_id,
+        # KFP names the workflow of a run so; here a run's id may begin with the pipeline's name already.
+        name=run_id if run_id.startswith(pipeline.name) else f"{pipeline.name}-{run_id[:5]}",
         display_name=request.get("display_name") or request["run_id"],
         created=request.get("created", ""),
         scheduled=request.get("scheduled") or request.get("created", ""),

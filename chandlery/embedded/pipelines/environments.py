@@ -43,6 +43,7 @@ def interpreter(component: PythonComponent, root: Path, log: int) -> str:
         )
     key = json.dumps([component.requirements, component.options, python])
     folder = root / hashlib.sha256(key.encode()).hexdigest()[:24]
+    root.mkdir(parents=True, exist_ok=True)
     with exclusive(root / f"{folder.name}.lock"):
         if not (folder / "made").exists():
             os.write(log, f"making an environment with {', '.join(component.requirements)}\n".encode())

@@ -160,14 +160,13 @@ def items(task: package.Spec, parameters: Parameters) -> list[Any]:
 def of_turn(
     task: package.Spec, component: package.Spec, loop: Execution, item: Any
 ) -> tuple[Parameters, Artifacts]:
-    """Return the inputs of one turn of a loop: the loop's own, with the item in the place of the items.
+    """Return the inputs of one turn of a loop: the loop's own, and the item.
 
     Raises:
         WrongValueError: the item is not of the type that the loop's tasks take.
     """
     spec = package.iterator(task) or {}
-    parameters = dict(loop.parameters)
-    parameters.pop(spec.get("items", {}).get("inputParameter", ""), None)
+    parameters = dict(loop.parameters)  # with the items themselves: a loop inside may run over them too
     name = spec.get("itemInput", "")
     declared = component.get("inputDefinitions", {}).get("parameters", {}).get(name, {})
     parameters[name] = values.typed(item, declared.get("parameterType", values.STRING), name)

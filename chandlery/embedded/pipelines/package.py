@@ -172,7 +172,12 @@ def _leave_out_dead_inputs(package: Package) -> None:
             inputs = task.get("inputs", {}).get("parameters", {})
             for name in list(inputs):
                 source = inputs[name].get("componentInputParameter")
-                if source is not None and source not in given and "dag" in target and not _reads(target, name):
+                if (
+                    source is not None
+                    and source not in given
+                    and "dag" in target
+                    and not _reads(target, name)
+                ):
                     del inputs[name]
                     target.get("inputDefinitions", {}).get("parameters", {}).pop(name, None)
 

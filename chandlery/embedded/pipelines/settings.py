@@ -102,7 +102,9 @@ def environment(
 def _reference(entry: Spec, kind: str, parameters: Parameters) -> str:
     source = entry.get(f"{kind}NameParameter", {})
     named = source.get("componentInputParameter")
-    return text_of(parameters.get(named)) if named else str(entry.get(f"{kind}Name") or "?")
+    return (
+        text_of(parameters.get(named)) if named else str(entry.get(f"{kind}Name") or "")
+    ) or "(named by an input)"
 
 
 def _quantity(value: Any) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 import uuid
@@ -25,6 +26,7 @@ from chandlery.errors import PlatformError, UserError
 
 AUTO, PROCESS, DOCKER = "auto", "process", "docker"
 RUNNERS = (AUTO, PROCESS, DOCKER)
+STUBS = "argostub/"  # images of tasks that KFP's driver does itself
 USERS_MISTAKE = (
     2  # exit code of a component of this catalog whose user was wrong: another attempt would be too
 )
@@ -213,6 +215,7 @@ class Work:
             for changed in (said.get("artifacts") or {}).get(name, {}).get("artifacts", [])[:1]:
                 artifact["uri"] = changed.get("uri") or artifact["uri"]
                 artifact["metadata"] = {**artifact["metadata"], **(changed.get("metadata") or {})}
+                _bring(changed.get("custom_path") or changed.get("customPath") or "", artifact["uri"])
             artifact["name"] = f"{self._facts.run_id}/{execution.path}/{name}"
             execution.made[name] = [artifact]
         execution.state = SUCCEEDED
@@ -236,6 +239,11 @@ class Work:
         started: Started,
     ) -> int:
         python = commands.python_component(container)
+        if str(container.get("image", "")).startswith(STUBS):
+            raise UserError(
+                f"task {execution.name} makes or deletes a volume, which only a cluster has",
+                "run the pipeline there, or hand data on as artifacts",
+            )
         if self._runner == DOCKER or (python is None and self._runner == AUTO and self._docker.answers()):
             words = commands.command_line(container, asked, _defaults(execution.component))
             return await self._docker.run(
@@ -336,6 +344,21 @@ def reason(code: int) -> str:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         return f"was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     return f"ended with code {code}"
+
+
+def _bring(custom: str, uri: str) -> None:
+    """Copy what a component wrote to a path of its own choice to where the artifact belongs."""
+    if (
+        not custom
+        or "://" in uri
+        or not os.path.exists(custom)
+        or os.path.realpath(custom) == os.path.realpath(uri)
+    ):
+        return
+    if os.path.isdir(custom):
+        shutil.copytree(custom, uri, dirs_exist_ok=True)
+    else:
+        shutil.copyfile(custom, uri)
 
 
 def _defaults(component: Spec) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def main(descriptor: int) -> int:
     selector.register(connection, selectors.EVENT_READ)
     selector.register(woken, selectors.EVENT_READ)
     running: dict[int, int] = {}
-    connection.sendall(b'{"ready": true}\n')
+    _tell(connection, {"ready": True})
     while True:
         for key, _ in selector.select():
             if key.fileobj is woken:
