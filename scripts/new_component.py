@@ -91,8 +91,8 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
-from chandlery import kfp_local
 from chandlery.catalog import component
+from chandlery.embedded.pipelines.once import run_once
 from chandlery.errors import UserError
 from chandlery.steps.{family}.{name} import {name}
 
@@ -109,8 +109,8 @@ def test_refuses_an_empty_text(tmp_path: Path) -> None:
 
 
 def test_runs_from_its_compiled_yaml(tmp_path: Path) -> None:
-    kfp_local.init(pipeline_root=str(tmp_path))
-    assert component("{name}")(text="hello").outputs["Output"] == "HELLO"
+    ran = run_once(component("{name}"), tmp_path, {{"text": "hello"}}).check()
+    assert ran.outputs["Output"] == "HELLO"
 '''
 
 

@@ -37,7 +37,7 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
     home = addresses.make_home()
     display = Display(sys.stderr if as_json else sys.stdout, verbose=verbose)
     platform.laptop().up(home, services=_services(spec), progress=display.line)
-    from chandlery.embedded.pipelines.launch import launch
+    from chandlery.runs.launch import launch
 
     began = time.monotonic()
     with display:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chandlery import addresses, processes
-from chandlery.embedded.pipelines.launch import only_run
 from chandlery.errors import ConflictError
 from chandlery.gc.candidate import Candidate, measured
 from chandlery.gc.kinds.checkouts import checkout_candidates
@@ -26,6 +25,7 @@ from chandlery.gc.survey import Survey
 from chandlery.gc.trash import Trash
 from chandlery.processes import marks
 from chandlery.processes.locks import claimed
+from chandlery.runs.launch import only_run
 from chandlery.runs.record import all_runs
 
 

@@ -22,7 +22,8 @@ KINDS = {
     "chandlery.embedded.mlflow.server": "mlflow",
     "chandlery.embedded.deployments": "deployments",
     "chandlery.embedded.experiments": "experiments",
-    "chandlery.runs.execute": "executor",
+    "chandlery.embedded.pipelines.worker": "step",
+    "chandlery.embedded.pipelines": "executor",
     "kfp.dsl.executor_main": "step",
     "tests.chaos.worker": "command",
 }

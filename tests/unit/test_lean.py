@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import sys
-from chandlery import kfp_local
+from pathlib import Path
 from chandlery.lean import load_kfp
 load_kfp()
 from kfp import components, dsl
@@ -14,8 +14,8 @@ from kfp import components, dsl
 def add(a: int, b: int) -> int:
     return a + b
 
-kfp_local.init(pipeline_root=sys.argv[1], raise_on_error=True)
-assert add(a=1, b=2).output == 3
+from chandlery.embedded.pipelines.once import run_once
+assert run_once(add, Path(sys.argv[1]), {"a": 1, "b": 2}).check().outputs == {"Output": 3}
 loaded = [name for name in ("kubernetes", "kfp_server_api", "google.auth") if name in sys.modules]
 assert not loaded, loaded
 """

@@ -23,6 +23,7 @@ from chandlery.embedded.pipelines.inputs import RunFacts
 from chandlery.embedded.pipelines.package import Package, Spec
 from chandlery.embedded.pipelines.workers import Log, Started, Warm, WorkerLostError, run_command
 from chandlery.errors import PlatformError, UserError
+from chandlery.runs.tasks import log_file
 
 AUTO, PROCESS, DOCKER = "auto", "process", "docker"
 RUNNERS = (AUTO, PROCESS, DOCKER)
@@ -331,11 +332,6 @@ def label(execution: Execution) -> str:
     """Return a task's name for people: as in the pipeline's source, with the turns of the loops around it."""
     name = execution.path.rsplit("/", 1)[-1].partition("[")[0]
     return name.replace("-", "_") + execution.index
-
-
-def log_file(folder: Path, path: str) -> Path:
-    """Return the log of a task of the run in `folder`."""
-    return folder / "tasks" / path.replace("/", ".")[-200:] / "log.txt"
 
 
 def reason(code: int) -> str:

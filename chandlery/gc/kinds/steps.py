@@ -18,8 +18,7 @@ from chandlery.gc.references import read_json, texts
 from chandlery.gc.survey import Survey
 from chandlery.runs.record import runs_root
 
-_OTHERS = ("models", "sources")  # folders beside those of the code's digests
-_MARK = "__kfp_artifact__"  # kfp.local's mark of an artifact among the outputs of an entry
+_OTHERS = ("models", "sources", "environments")  # folders beside those of the code's digests
 
 
 def step_candidates(survey: Survey, gone: Iterable[Candidate]) -> list[Candidate]:
@@ -92,10 +91,7 @@ def _read(path: Path) -> tuple[float, Any]:
     return max(status.st_atime, status.st_mtime), document
 
 
-def _whole(document: Any) -> bool:
-    if isinstance(document, dict):
-        uri = str(document.get("uri") or "") if document.get(_MARK) else ""
-        if uri and "://" not in uri and not os.path.exists(uri):
-            return False
-        return all(_whole(value) for value in document.values())
-    return not isinstance(document, list) or all(_whole(value) for value in document)
+def _whole(entry: dict[str, Any]) -> bool:
+    """Return whether all files of an entry are still there."""
+    files = entry.get("files")
+    return isinstance(files, list) and all(isinstance(file, str) and os.path.exists(file) for file in files)

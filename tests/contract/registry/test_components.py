@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from chandlery import kfp_local
 from chandlery.errors import UserError
 from chandlery.lineage import trace
 from chandlery.registry import champion, download, reproduce_command, version_info
@@ -20,6 +19,7 @@ from chandlery.registry.aliases import promote
 from chandlery.registry.register import register
 from chandlery.registry.versions import model_aliases
 from chandlery.reproduce import main
+from tests.components import run as run_pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,6 @@ def run(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         "curves": dsl.HTML,
         "trials": dsl.Dataset,
     }
-    kfp_local.init(pipeline_root=str(tmp_path / "outputs"))
 
     def execute(
         name: str, outputs: list[str], artifacts: dict[str, Path], **parameters: str
@@ -54,10 +53,7 @@ def run(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             }
             component(name)(**imported, **parameters)
 
-        one_task()
-        found = next((tmp_path / "outputs").glob(f"*/{name.replace('_', '-')}/executor_output.json"))
-        values = json.loads(found.read_text())["parameterValues"]
-        found.unlink()
+        values = run_pipeline(one_task, tmp_path).task(name).outputs
         return {key: values[key] for key in outputs}
 
     return execute

@@ -2,16 +2,16 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from chandlery import data, kfp_local, provenance
+from chandlery import data, provenance
 from chandlery.errors import UserError
 from chandlery.steps.search.tune_hyperparameters import SearchParameters, tune_hyperparameters
+from tests.components import run as run_pipeline
 from tests.loading import load_component
 
 ROOT = Path(__file__).parents[3]
@@ -79,7 +79,6 @@ def test_tune_hyperparameters(store, controller, tmp_path: Path):
     (tmp_path / "digits").mkdir()
     np.savetxt(tmp_path / "digits" / "part.csv", table, fmt="%d", delimiter=",", header="x", comments="")
     commit = data.commit(str(tmp_path / "digits"), "digits").commit
-    kfp_local.init(pipeline_root=str(tmp_path / "outputs"), raise_on_error=True)
 
     @dsl.pipeline(name="tune-hyperparameters")
     def pipeline():
@@ -96,22 +95,21 @@ def test_tune_hyperparameters(store, controller, tmp_path: Path):
             parameters={"epochs": 1, "activation": "relu"},
         )
 
-    pipeline()
-    (folder,) = (tmp_path / "outputs").glob("*/tune-hyperparameters")
-    told = json.loads((folder / "executor_output.json").read_text())
-    best = told["parameterValues"]["best_parameters"]
+    task = run_pipeline(pipeline, tmp_path).task("tune-hyperparameters")
+    folder = Path(task.made["trials"][0]["uri"]).parent
+    best = task.outputs["best_parameters"]
     assert set(best) == {"epochs", "activation", "learning_rate", "units", "dropout"}
     assert (best["epochs"], best["activation"]) == (1, "relu")
     table = list(csv.DictReader(io.StringIO((folder / "trials").read_text())))
     assert [row["state"] for row in table] == ["Succeeded", "Succeeded"]
-    assert max(float(row["accuracy"]) for row in table) == told["parameterValues"]["objective"]
+    assert max(float(row["accuracy"]) for row in table) == task.outputs["objective"]
     kept = yaml.safe_load((folder / "experiment").read_text())
-    assert kept["metadata"]["name"] == told["parameterValues"]["experiment_name"]
+    assert kept["metadata"]["name"] == task.outputs["experiment_name"]
     assert kept["status"]["trialsSucceeded"] == 2
     page = (folder / "report").read_text()
     assert page.count("<svg") >= 2
     assert kept["metadata"]["name"] in page
     for name in ("trials", "report", "experiment"):
-        record = provenance.read(told["artifacts"][name]["artifacts"][0]["metadata"])
+        record = provenance.read(task.made[name][0]["metadata"])
         assert (record.data_commit, record.experiment) == (commit, kept["metadata"]["name"])
         assert record.trial.startswith(kept["metadata"]["name"])

@@ -1,4 +1,4 @@
-"""`run_canary` and `replay_traffic` as processes, as `kfp.local` runs them: outputs, files, provenance, refusals."""
+"""`run_canary` and `replay_traffic` as processes, as the engine runs them: outputs, files, provenance, refusals."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from chandlery import kfp_local
 from chandlery.deployments.deployment import apply, read_annotation
 from chandlery.deployments.spec import ServingSpec, Variant
 from chandlery.embedded.resources import EmbeddedStore
+from tests.components import FailedRunError, run_component
 from tests.loading import ROOT, load_component
 
 pytestmark = pytest.mark.slow
@@ -27,18 +27,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     store = EmbeddedStore(tmp_path / "home" / "resources")
     apply(store, ServingSpec("digits", "default", "digits", (Variant("13", "models:/digits/13", 100),)))
     store.close()
-    kfp_local.init(pipeline_root=str(tmp_path / "outputs"), raise_on_error=True)
     return tmp_path / "home"
 
 
-def test_a_canary_of_the_champion_has_nothing_to_do(home: Path) -> None:
+def test_a_canary_of_the_champion_has_nothing_to_do(home: Path, tmp_path: Path) -> None:
     store = EmbeddedStore(home / "resources")
-    task = load_component("serving", "run_canary")(model_name="digits", challenger_version="13")
-    assert task.outputs["verdict"] == "nothing_to_do"
-    assert task.outputs["released"] == "yes"
-    assert task.outputs["champion_version"] == "13"
-    assert "already answers all requests" in task.outputs["reason"]
-    report, evidence = task.outputs["report"], task.outputs["evidence"]
+    made = run_component(
+        load_component("serving", "run_canary"),
+        tmp_path,
+        model_name="digits",
+        challenger_version="13",
+    )
+    assert made["verdict"] == "nothing_to_do"
+    assert made["released"] == "yes"
+    assert made["champion_version"] == "13"
+    assert "already answers all requests" in made["reason"]
+    report, evidence = made["report"], made["evidence"]
     assert "nothing to do" in Path(report.path).read_text(encoding="utf-8")
     assert json.loads(Path(evidence.path).read_text(encoding="utf-8")) == {"released": 1.0}
     for artifact in (report, evidence):
@@ -60,17 +64,18 @@ def test_a_canary_of_the_champion_has_nothing_to_do(home: Path) -> None:
         ({"challenger_version": "13", "guardrails": ["latency"]}, "valid metrics: wrong, errors, slow"),
     ],
 )
-def test_what_cannot_be_is_refused(
-    home: Path, capfd: pytest.CaptureFixture[str], arguments: dict[str, Any], says: str
-) -> None:
-    with pytest.raises(RuntimeError):
-        load_component("serving", "run_canary")(model_name="digits", **arguments)
-    captured = capfd.readouterr()
-    assert says in captured.out + captured.err
+def test_what_cannot_be_is_refused(home: Path, tmp_path: Path, arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(FailedRunError) as error:
+        run_component(load_component("serving", "run_canary"), tmp_path, model_name="digits", **arguments)
+    assert says in str(error.value)
 
 
-def test_a_replay_without_an_end_is_refused(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError):
-        load_component("serving", "replay_traffic")(model_name="digits", repo="digits", seconds=0.0)
-    captured = capfd.readouterr()
-    assert "give seconds or requests" in captured.out + captured.err
+def test_a_replay_without_an_end_is_refused(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(FailedRunError, match="give seconds or requests"):
+        run_component(
+            load_component("serving", "replay_traffic"),
+            tmp_path,
+            model_name="digits",
+            repo="digits",
+            seconds=0.0,
+        )

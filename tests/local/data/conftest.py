@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from chandlery import kfp_local
+from tests.components import outputs
+from tests.components import run as run_pipeline
 from tests.loading import load_component
 
 
@@ -32,11 +33,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Return a function that runs a data component in a one-task pipeline and raises when it fails."""
     from kfp import dsl
 
-    kfp_local.init(
-        pipeline_root=str(tmp_path / "outputs"),
-        raise_on_error=True,
-    )
-
     def run(name: str, dataset: str = "", metadata: dict[str, str] | None = None, **arguments: Any) -> Any:
         component = load_component("data", name)
 
@@ -50,6 +46,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
                 ).output
             component(**inputs)
 
-        return pipeline()
+        return outputs(run_pipeline(pipeline, tmp_path).task(name))
 
     return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from chandlery import data, provenance
+from tests.components import FailedRunError
 from tests.loading import ROOT
 
 pytestmark = pytest.mark.slow
@@ -33,15 +33,8 @@ def write(folder: Path, labels: np.ndarray, ink: int = 3) -> None:
     np.savetxt(folder / "part.csv", table, fmt="%d", delimiter=",", header="x", comments="")
 
 
-def output(outputs: Path, task: str) -> dict[str, Any]:
-    """Return what a task told kfp of its outputs."""
-    (path,) = outputs.glob(f"*/{task}/executor_output.json")
-    return dict(json.loads(path.read_text()))
-
-
 def test_commit_dataset(run: Run, digits: Path, tmp_path: Path) -> None:
-    run("commit_dataset", source=str(digits), repo="digits", message="first")
-    values = output(tmp_path / "outputs", "commit-dataset")["parameterValues"]
+    values = run("commit_dataset", source=str(digits), repo="digits", message="first")
     assert values["changed"] is True
     assert values["files"] == 1
     assert values["bytes"] == (digits / "part.csv").stat().st_size
@@ -52,54 +45,45 @@ def test_commit_dataset(run: Run, digits: Path, tmp_path: Path) -> None:
 
 def test_checkout_dataset(run: Run, digits: Path, tmp_path: Path) -> None:
     made = data.commit(str(digits), "digits")
-    run("checkout_dataset", repo="digits", ref="master")
-    (folder,) = (tmp_path / "outputs").glob("*/checkout-dataset/dataset")
-    assert (folder / "part.csv").read_bytes() == (digits / "part.csv").read_bytes()
-    written = output(tmp_path / "outputs", "checkout-dataset")
-    metadata = written["artifacts"]["dataset"]["artifacts"][0]["metadata"]
-    record = provenance.read(metadata)
+    made_by_step = run("checkout_dataset", repo="digits", ref="master")
+    dataset = made_by_step.pop("dataset")
+    assert (Path(dataset.path) / "part.csv").read_bytes() == (digits / "part.csv").read_bytes()
+    record = provenance.read(dataset.metadata)
     assert (record.data_repo, record.data_branch, record.data_commit) == ("digits", "master", made.commit)
-    assert metadata["chandlery.content"] == data.fetch("digits", "master").content
-    assert written["parameterValues"] == {"commit": made.commit, "files": 1, "bytes": made.bytes}
+    assert dataset.metadata["chandlery.content"] == data.fetch("digits", "master").content
+    assert made_by_step == {"commit": made.commit, "files": 1, "bytes": made.bytes}
 
 
 def test_resolve_inputs(run: Run, digits: Path, tmp_path: Path) -> None:
     made = data.commit(str(digits), "digits")
-    run("resolve_inputs", repo="digits", ref="master")
-    values = output(tmp_path / "outputs", "resolve-inputs")["parameterValues"]
-    assert values == {"commit": made.commit, "champion_version": ""}
+    assert run("resolve_inputs", repo="digits", ref="master") == {
+        "commit": made.commit,
+        "champion_version": "",
+    }
 
 
 def test_validate_dataset_lets_good_data_through(run: Run, digits: Path, tmp_path: Path) -> None:
-    run("validate_dataset", str(digits), {"chandlery.data_commit": "c0ffee"}, recipe=RECIPE)
-    written = output(tmp_path / "outputs", "validate-dataset")
-    assert written["parameterValues"] == {"rows": 40}
-    metadata = written["artifacts"]["report"]["artifacts"][0]["metadata"]
-    assert provenance.read(metadata).data_commit == "c0ffee"
-    assert provenance.read(metadata).recipe.startswith(RECIPE + "@")
-    (page,) = (tmp_path / "outputs").glob("*/validate-dataset/report")
-    assert "40 rows fit the schema" in page.read_text()
+    made = run("validate_dataset", str(digits), {"chandlery.data_commit": "c0ffee"}, recipe=RECIPE)
+    report = made["report"]
+    assert made["rows"] == 40
+    assert provenance.read(report.metadata).data_commit == "c0ffee"
+    assert provenance.read(report.metadata).recipe.startswith(RECIPE + "@")
+    assert "40 rows fit the schema" in Path(report.path).read_text()
 
 
-def test_validate_dataset_stops_bad_data_and_reports_it(
-    run: Run, digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_validate_dataset_stops_bad_data_and_reports_it(run: Run, digits: Path, tmp_path: Path) -> None:
     write(digits, np.array([1, 2, 12, 3]), ink=17)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(FailedRunError, match="ValidationFailedError"):
         run("validate_dataset", str(digits), recipe=RECIPE)
-    assert not list((tmp_path / "outputs").glob("*/validate-dataset/executor_output.json"))
-    assert "ValidationFailedError" in "".join(capfd.readouterr())
-    (page,) = (tmp_path / "outputs").glob("*/validate-dataset/report")
+    assert not list((tmp_path / "outputs").rglob("output_metadata.json"))
+    (page,) = (tmp_path / "outputs").glob("*/validate-dataset/*/report")
     text = page.read_text()
     assert "checks failed on 4 rows" in text
     assert "<td>label</td><td>is one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9</td><td>1</td><td>2: 12</td>" in text
     assert "<td>pixels.63</td><td>at most 16</td><td>4</td>" in text
 
 
-def test_a_missing_branch_fails_the_step_in_two_lines(
-    run: Run, digits: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_branch_fails_the_step_in_two_lines(run: Run, digits: Path) -> None:
     data.commit(str(digits), "digits")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(FailedRunError, match="no branch 'main' in repo 'digits'"):
         run("resolve_inputs", repo="digits", ref="main")
-    assert "no branch 'main' in repo 'digits'" in "".join(capfd.readouterr())

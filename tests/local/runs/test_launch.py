@@ -15,7 +15,7 @@ import pytest
 
 from chandlery import catalog, processes
 from chandlery.errors import ConflictError
-from chandlery.embedded.pipelines.launch import Launched, launch
+from chandlery.runs.launch import Launched, launch
 from chandlery.runs.record import all_runs
 
 pytestmark = pytest.mark.slow
@@ -143,7 +143,7 @@ def test_kill_9_leaves_no_process_and_the_same_command_completes(
 def start(package: Path, marks: Path) -> subprocess.Popen[bytes]:
     """Start a run with a slow step in a process of its own."""
     code = (
-        "import sys; from pathlib import Path; from chandlery.embedded.pipelines.launch import launch;"
+        "import sys; from pathlib import Path; from chandlery.runs.launch import launch;"
         f"launch({NAME!r}, Path(sys.argv[1]), {{'marks': sys.argv[2], 'mood': 'slow'}})"
     )
     return subprocess.Popen([sys.executable, "-c", code, str(package), str(marks)])
@@ -161,7 +161,7 @@ def test_a_run_whose_command_was_killed_at_once_runs_nothing(tmp_path: Path) -> 
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait(60)
     executor = subprocess.Popen(
-        [sys.executable, "-m", "chandlery.runs.execute", str(tmp_path), str(gone.pid)],
+        [sys.executable, "-m", "chandlery.embedded.pipelines", str(tmp_path), str(gone.pid)],
         start_new_session=True,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(_slow_request(tmp_path))},

@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 from chandlery import addresses, gc, registry
 from chandlery.cli.main import app
 from chandlery.data import remembered
+from chandlery.embedded.pipelines.cache import Cache
 from chandlery.errors import ConflictError, UserError
 from chandlery.gc.trash import Trash
 from chandlery.processes import marks
-from chandlery.embedded.pipelines.launch import only_run
+from chandlery.runs.launch import only_run
 
 from .world import DAY, World, contents
 
@@ -40,7 +41,7 @@ def test_old_runs_go_and_take_their_outputs_along(world: World) -> None:
     old = world.run()
     world.age(8 * DAY)
     new = world.run()
-    assert freed() == {("run", old), ("cache", f"c0de/{old}.json"), ("outputs", world.kfp(old).name)}
+    assert freed() == {("run", old), ("cache", f"c0de/train-{old}.json"), ("outputs", world.kfp(old).name)}
     assert world.kfp(new).is_dir()
     assert not (world.home / "artifacts" / "runs" / old).exists()
 
@@ -85,20 +86,20 @@ def test_outputs_that_something_names_stay(world: World) -> None:
 
 def test_an_entry_whose_outputs_are_gone_goes(world: World) -> None:
     run = world.run(outputs=False)
-    assert ("cache", f"c0de/{run}.json") in freed()
+    assert ("cache", f"c0de/train-{run}.json") in freed()
 
 
-def test_an_entry_as_kfp_writes_it_is_understood(world: World, tmp_path: Path) -> None:
-    from kfp import dsl
-    from kfp.local.cache import LocalCache
-
+def test_an_entry_is_whole_while_its_files_are_there(world: World, tmp_path: Path) -> None:
     folder = world.home / "artifacts" / "kfp" / "train-1" / "task" / "model"
     folder.mkdir(parents=True)
-    cache = LocalCache(str(world.home / "cache" / "c0de"))
-    cache.put("here", {"model": dsl.Model(uri=str(folder)), "score": 1.0})
-    cache.put("gone", {"models": [dsl.Model(uri=str(tmp_path / "gone"))]})
-    cache.put("far", {"model": dsl.Model(uri="gs://bucket/model")})
-    assert freed() == {("cache", "c0de/gone.json")}
+    (tmp_path / "gone").touch()
+    cache = Cache(world.home / "cache" / "c0de", "train")
+    cache.keep("here", {"score": 1.0}, {"model": [{"uri": str(folder)}]})
+    cache.keep("gone", {}, {"models": [{"uri": str(tmp_path / "gone")}]})
+    cache.keep("none", {}, {"model": [{"uri": str(tmp_path / "never-written")}]})
+    cache.keep("far", {}, {"model": [{"uri": "gs://bucket/model"}]})
+    (tmp_path / "gone").unlink()
+    assert freed() == {("cache", "c0de/train-gone.json")}
 
 
 def test_nothing_of_a_run_in_progress_goes(world: World) -> None:

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from chandlery import gc, registry
 from chandlery.processes import marks
-from chandlery.embedded.pipelines.launch import only_run
+from chandlery.runs.launch import only_run
 
 from .world import DAY, Registry, World, contents
 
@@ -213,7 +213,7 @@ class Life(RuleBasedStateMachine):
                 if record_goes:
                     gone.add(("run", run))
                 if entry_goes:
-                    gone.add(("cache", f"c0de/{run}.json"))
+                    gone.add(("cache", f"c0de/train-{run}.json"))
                 if thing.extra["outputs"] and old(thing) and not kept_by_record and not kept_by_entry:
                     gone.add(("outputs", self.world.kfp(run).name))
         for commit, thing in self.checkouts.items():
@@ -233,7 +233,7 @@ class Life(RuleBasedStateMachine):
         for run in list(self.runs):
             extra = self.runs[run].extra
             extra["record"] = extra["record"] and ("run", run) not in gone
-            extra["cached"] = extra["cached"] and ("cache", f"c0de/{run}.json") not in gone
+            extra["cached"] = extra["cached"] and ("cache", f"c0de/train-{run}.json") not in gone
             extra["outputs"] = extra["outputs"] and ("outputs", self.world.kfp(run).name) not in gone
         self.checkouts = {c: t for c, t in self.checkouts.items() if ("checkout", f"digits@{c}") not in gone}
         self.models = {

@@ -16,6 +16,7 @@ from chandlery import data, platform, provenance
 from chandlery.data.client import connect
 from chandlery.data.references import repo_message
 from chandlery.deployments.spec import ServingSpec, Variant, to_seldon
+from chandlery.embedded.pipelines.cache import Cache
 from chandlery.provenance import Provenance
 from chandlery.registry.download import INDEX
 from chandlery.resources import EXPERIMENT, SELDON_DEPLOYMENT, TRIAL
@@ -140,8 +141,11 @@ class World:
             path = self.entry(run_id)
             path.parent.mkdir(parents=True, exist_ok=True)
             uri = str(folder / "train-model" / "model")
-            artifact = {"__kfp_artifact__": True, "schema_title": "system.Model", "uri": uri, "metadata": {}}
-            path.write_text(json.dumps({"model": artifact, "score": 0.5}))
+            cache = Cache(path.parent, "train")
+            cache.keep(run_id, {"score": 0.5}, {"model": [{"name": "model", "uri": uri, "metadata": {}}]})
+            if not outputs:
+                entry = json.loads(path.read_text())
+                path.write_text(json.dumps({**entry, "files": [uri]}))
         shown = {"model": str(folder / "train-model" / "model")} if keeps else {}
         save(
             self.home,
@@ -157,7 +161,7 @@ class World:
         return self.home / "artifacts" / "kfp" / f"train-{run_id}"
 
     def entry(self, run_id: str) -> Path:
-        return self.home / "cache" / "c0de" / f"{run_id}.json"
+        return self.home / "cache" / "c0de" / f"train-{run_id}.json"
 
     # Deployments and searches
 

@@ -29,7 +29,7 @@ FLOORS = (
     {"recipe", "catalog", "report"},
     {"state", "tables"},
     {"addresses", "provenance", "processes", "frameworks"},
-    {"errors", "files", "kfp_local", "lean"},
+    {"errors", "files", "lean"},
     {"arrays", "schema", "numbers", "progress", "protobuf", "variables", "extras", "recipe_import"},
     {"redaction"},
 )

@@ -10,29 +10,22 @@ from kfp import compiler, dsl
 
 from chandlery.runs.failure import explain
 
-LOG = """06:27:05.367 - INFO - Running pipeline: \x1b[95m'p'\x1b[0m
-06:27:05.380 - INFO - Executing task \x1b[96m'first'\x1b[0m
-    ValueError: not this one
-06:27:05.390 - INFO - Task \x1b[96m'first'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m
-06:27:05.400 - INFO - Executing task \x1b[96m'load-table'\x1b[0m
-    [KFP Executor 2026-11-27 06:27:05,479 INFO]: Got executor_input:
-    {
-        "inputs": {"parameterValues": {"n": 2}}
-    }
-    reading 17 rows
-    Traceback (most recent call last):
-      File "x.py", line 9, in bad
-    KeyError: 'price'
-    a last word
-06:27:05.491 - ERROR - Task \x1b[96m'load-table'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m
-Pipeline 'p' finished with status FAILURE. Inner task failed: 'load-table'.
+LOG = """[KFP Executor 2026-11-27 06:27:05,479 INFO]: Got executor_input:
+{
+    "inputs": {"parameterValues": {"n": 2}}
+}
+reading 17 rows
+Traceback (most recent call last):
+  File "x.py", line 9, in bad
+KeyError: 'price'
+a last word
 """
+REASON = ["step load_table ended with code 1", "see log.txt"]
 
 
 def test_failing_step_its_error_and_its_last_lines(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text(LOG)
-    tasks = {"first": {"state": "succeeded"}, "load_table": {"state": "failed"}}
-    lines, said = explain(tmp_path / "log.txt", tasks, 1)
+    lines, said = explain(tmp_path / "log.txt", "root/load-table", REASON, 1)
     assert lines == ["step load_table failed: KeyError: 'price'", "correct the component, and run again"]
     assert said[0] == "reading 17 rows"
     assert said[-1] == "a last word"
@@ -42,15 +35,20 @@ def test_missing_module_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text(
         LOG.replace("KeyError: 'price'", "ModuleNotFoundError: No module named 'geo'")
     )
-    lines, _ = explain(tmp_path / "log.txt", {"load_table": {"state": "failed"}}, 1)
+    lines, _ = explain(tmp_path / "log.txt", "root/load-table", REASON, 1)
     assert lines[1].startswith("install geo in this environment")
+
+
+def test_step_that_printed_nothing_fails_with_the_words_of_the_engine(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text("")
+    assert explain(tmp_path / "log.txt", "root/load-table", REASON, 1) == (REASON, [])
 
 
 @pytest.mark.parametrize("content", [None, "", "\x00\xff"])
 def test_log_that_says_nothing(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "log.txt").write_text(content)
-    lines, _ = explain(tmp_path / "log.txt", {}, 7)
+    lines, _ = explain(tmp_path / "log.txt", "", [], 7)
     assert len(lines) == 2
     assert lines[0].startswith("the run failed before its first step")
 

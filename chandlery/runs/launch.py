@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,13 +17,13 @@ from typing import Any
 import chandlery
 from chandlery import processes
 from chandlery.addresses import endpoints
-from chandlery.embedded.pipelines import journal
 from chandlery.errors import ConflictError
 from chandlery.files import write_json
 from chandlery.processes import PYTHON
 from chandlery.processes.locks import claimed
 from chandlery.progress import EVENTS_VARIABLE
 from chandlery.provenance import RUN_VARIABLE
+from chandlery.runs import tasks
 from chandlery.runs.failure import explain
 from chandlery.runs.record import FAILED, SUCCEEDED, RunRecord, begin, runs_root, save
 
@@ -77,9 +78,8 @@ def launch(
         folder = runs_root(home) / record.run_id
         _end_what_is_left(record, folder, home)
         if before == FAILED:
-            journal.forget(
-                folder
-            )  # what failed may have been mended: pure steps come from the cache, all others run
+            # What failed may have been mended since: pure steps come from the cache, all others run again.
+            tasks.forget(folder)
         on_start(record, bool(before))
         request = {
             "run_id": record.run_id,
@@ -108,9 +108,8 @@ def launch(
         follower = _Follower(events, position)
         try:
             with _terminating():
-                while child.poll() is None:
+                while not _ended(child, TICK):
                     record = _apply(record, follower.read(), on_event)
-                    time.sleep(TICK)
         finally:
             processes.end(identity, home, grace=GRACE)
             child.wait()
@@ -119,7 +118,9 @@ def launch(
         ok = child.returncode == 0
         record = replace(record, state=SUCCEEDED if ok else FAILED, finished=time.time(), process=None)
         if not ok and not record.error:
-            lines, said = explain(folder, follower.failed_path, follower.reason, child.returncode)
+            path = follower.failed_path
+            log = tasks.log_file(folder, path) if path else folder / "log.txt"
+            lines, said = explain(log, path, follower.reason, child.returncode)
             record = replace(record, error=[*lines, *said])
         save(home, record)
         return Launched(record, 0 if ok else _exit_code(follower.failure))
@@ -129,8 +130,17 @@ def _end_what_is_left(record: RunRecord, folder: Path, home: Path) -> None:
     """End the engine and the steps of an attempt that was killed."""
     if record.process is not None:
         processes.end(record.process, home, grace=2.0)
-    for process in journal.processes_of(folder):
+    for process in tasks.processes_of(folder):
         processes.end(process, home, grace=0.0)
+
+
+def _ended(child: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Return whether a process has ended, or ends within so many seconds."""
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _utc(seconds: float) -> str:
