@@ -33,11 +33,11 @@ def read(folder: Path) -> dict[str, Entry]:
 
 def append(folder: Path, entry: Entry) -> None:
     """Append an entry; a torn line before it stays a line of its own."""
-    path = folder / FILE
-    line = ("\n" if _is_torn(path) else "") + json.dumps(entry, default=str) + "\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(folder / FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, line.encode())
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+        torn = bool(size) and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, (("\n" if torn else "") + json.dumps(entry, default=str) + "\n").encode())
     finally:
         os.close(descriptor)
 
@@ -74,14 +74,3 @@ def _lines(path: Path) -> Iterator[Entry]:
             continue
         if isinstance(entry, dict) and "path" in entry and "state" in entry:
             yield entry
-
-
-def _is_torn(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            if not file.seek(0, os.SEEK_END):
-                return False
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) != b"\n"
-    except FileNotFoundError:
-        return False

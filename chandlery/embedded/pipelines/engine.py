@@ -174,11 +174,11 @@ class Engine:
             turn = Execution(f"{loop.path}[{index}]", loop.name, loop.component)
             turn.parameters, turn.artifacts = inputs.of_turn(task, loop.component, loop, item)
             loop.turns.append(turn)
-        turns = loop.turns
+        failed = asyncio.Event()
 
         async def one(turn: Execution) -> None:
             async with gate:
-                if any(each.state == FAILED for each in turns) or (self._canceled and not is_exit):
+                if failed.is_set() or (self._canceled and not is_exit):
                     turn.state = SKIPPED
                     return
                 turn.state, turn.started = RUNNING, time.time()
@@ -186,10 +186,12 @@ class Engine:
                     await self._one(turn, task, is_exit=is_exit)
                 except ChandleryError as error:
                     self._fail(turn, error)
+                if turn.state == FAILED:
+                    failed.set()
                 self._end(turn)
 
-        await asyncio.gather(*(one(turn) for turn in turns))
-        loop.state = _together([turn.state for turn in turns])
+        await asyncio.gather(*(one(turn) for turn in loop.turns))
+        loop.state = _together([turn.state for turn in loop.turns])
 
     async def _one(self, execution: Execution, task: Spec, *, is_exit: bool) -> None:
         """Run the DAG or the work of one task, or of one turn."""
@@ -240,6 +242,10 @@ class Engine:
             self._tell("task.cached", task=label(execution))
             return
         async with self._machine.taken(settings.share(container)):
+            self._work.cached(execution, task, container, asked)  # another task may have made it meanwhile
+            if execution.state == CACHED:
+                self._tell("task.cached", task=label(execution))
+                return
             execution.started = time.time()
             self._tell("task.started", task=label(execution))
             try:

@@ -60,7 +60,7 @@ def _evaluate(expression: str, variables: dict[str, Any]) -> Any:
     try:
         return cel.evaluate(expression, context)
     except Exception as error:  # the library has no class of its own for what it raises
-        reason = str(error).partition(". CEL does not")[0]
+        reason = " ".join(str(error).partition(". CEL does not")[0].split())
         raise ExpressionError(
             f"{expression!r} cannot be evaluated: {reason}", "compare values of the same type"
         ) from error

@@ -160,13 +160,16 @@ def items(task: package.Spec, parameters: Parameters) -> list[Any]:
 def of_turn(
     task: package.Spec, component: package.Spec, loop: Execution, item: Any
 ) -> tuple[Parameters, Artifacts]:
-    """Return the inputs of one turn of a loop: the loop's own, and the item.
+    """Return the inputs of one turn of a loop: the loop's own, with the item in the place of the items.
 
     Raises:
         WrongValueError: the item is not of the type that the loop's tasks take.
     """
     spec = package.iterator(task) or {}
-    parameters = dict(loop.parameters)  # with the items themselves: a loop inside may run over them too
+    parameters = dict(loop.parameters)
+    source = spec.get("items", {}).get("inputParameter", "")
+    if not package.reads(component, source):  # a loop inside may run over them too
+        parameters.pop(source, None)
     name = spec.get("itemInput", "")
     declared = component.get("inputDefinitions", {}).get("parameters", {}).get(name, {})
     parameters[name] = values.typed(item, declared.get("parameterType", values.STRING), name)

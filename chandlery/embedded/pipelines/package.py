@@ -177,19 +177,14 @@ def _leave_out_dead_inputs(package: Package) -> None:
             inputs = task.get("inputs", {}).get("parameters", {})
             for name in list(inputs):
                 source = inputs[name].get("componentInputParameter")
-                if (
-                    source is not None
-                    and source not in given
-                    and "dag" in target
-                    and not _reads(target, name)
-                ):
+                if source is not None and source not in given and "dag" in target and not reads(target, name):
                     del inputs[name]
                     target.get("inputDefinitions", {}).get("parameters", {}).pop(name, None)
 
 
-def _reads(component: Spec, name: str) -> bool:
+def reads(component: Spec, name: str) -> bool:
     """Return whether a task of a DAG reads the DAG's input `name`."""
-    for task in tasks(component["dag"]).values():
+    for task in tasks(component.get("dag", {})).values():
         for spec in task.get("inputs", {}).get("parameters", {}).values():
             if spec.get("componentInputParameter") == name:
                 return True

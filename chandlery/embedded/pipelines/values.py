@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from chandlery.errors import UserError
@@ -127,9 +128,4 @@ def items_of(value: Any, name: str) -> list[Any]:
 
 def _decimal(number: float) -> str:
     """Return a number without an exponent, as Go's format 'f' with the fewest digits that read back."""
-    text = repr(number)
-    if "e" not in text:
-        return text
-    mantissa, _, exponent = text.partition("e")
-    digits = max(0, len(mantissa.partition(".")[2]) - int(exponent))
-    return f"{number:.{digits}f}"
+    return f"{Decimal(repr(number)):f}" if math.isfinite(number) else repr(number)

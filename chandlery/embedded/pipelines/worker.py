@@ -112,7 +112,8 @@ def task(request: int, log: int) -> int:
     try:
         execute(asked)
     except Exception as error:
-        sys.excepthook(type(error), error, _own_frames(error))
+        own = _own_frames(error)
+        sys.excepthook(type(error), error.with_traceback(own), own)
         return error.exit_code if isinstance(error, errors.ChandleryError) else 1
     return 0
 
