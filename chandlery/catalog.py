@@ -235,7 +235,10 @@ def systems(spec: dict[str, Any]) -> set[str]:
     executors = spec.get("deploymentSpec", {}).get("executors", {}).values()
     variables = [v for e in executors for v in e.get("container", {}).get("env", ())]
     names = {v["value"] for v in variables if v["name"] == "CHANDLERY_TASK"}
-    names.add(str(spec["pipelineInfo"]["name"]).replace("-", "_"))  # a component compiled by itself
+    # A component compiled by itself, or loaded from its file, has no such variable: its code names the step.
+    for executor in executors:
+        for part in executor.get("container", {}).get("command", ()):
+            names.update(re.findall(r"from chandlery\.steps\.\w+\.(\w+) import", str(part)))
     return {system for entry in entries() if entry.name in names for system in entry.systems}
 
 

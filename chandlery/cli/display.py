@@ -1,4 +1,4 @@
-"""The live view of a run: a line for each step, and below it the progress of the running step."""
+"""The live view of a run: a line for each step, and below them the progress of those that run."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ LASTING = (
     "canary.stage",
     "canary.verdict",
 )
+LIVE_STEPS = 4  # running steps that are shown at a time
 EPOCH_SECONDS = 1.0  # epochs that follow each other faster do not each get a line
 MARKS = {
     "succeeded": ("✓", "green"),
@@ -42,9 +43,8 @@ class Display:
         self._console = Console(file=out, highlight=False, soft_wrap=True)
         self._verbose = verbose
         self._pipeline = ""
-        self._task = ""
-        self._since = 0.0
-        self._message = ""
+        self._running: dict[str, float] = {}  # when each running step began
+        self._messages: dict[str, str] = {}  # the last message of each
         self._epoch_shown_at = -EPOCH_SECONDS
         self._live: Live | None = None
 
@@ -82,23 +82,22 @@ class Display:
         """Show one event."""
         kind, task, message = event["event"], event.get("task", ""), event.get("message", "")
         if kind == "task.started":
-            self._task, self._since, self._message = task, time.monotonic(), ""
+            self._running[task] = time.monotonic()
             if self._live is None:
                 self.line(f"  > {task}")
         elif kind == "task.finished":
-            self._finish(
-                task, "succeeded" if event["ok"] else "failed", f"{time.monotonic() - self._since:.1f} s"
-            )
+            self._finish(task, "succeeded" if event["ok"] else "failed", f"{event.get('seconds', 0.0):.1f} s")
         elif kind == "task.cached":
             self._finish(task, "cached", "from the cache")
         elif kind == "task.skipped":
             # kfp names the branches of a pipeline `condition-1`, `condition-2`.
             gate = task.startswith("condition_")
-            self._finish("gate" if gate else task, "skipped", "closed" if gate else "not run")
+            turn = task[task.index("[") :] if "[" in task else ""
+            self._finish(f"gate{turn}" if gate else task, "skipped", "closed" if gate else "not run")
         elif kind == "task.retried":
             self.line(f"    {task} failed, again in {event['seconds']:.0f} s")
         elif kind != "step.failed" and message:
-            self._message = message
+            self._messages[task] = message
             if self._verbose or (kind in LASTING and not self._passed_over(event)):
                 self.line(f"      {message}")
 
@@ -120,10 +119,16 @@ class Display:
     def _finish(self, task: str, state: str, detail: str) -> None:
         mark, style = MARKS[state]
         self._console.print(Text.assemble((f"  {mark} ", style), task.ljust(24), (detail, "dim")))
-        self._task, self._message = "", ""
+        self._running.pop(task, None)
+        self._messages.pop(task, None)
 
     def _current(self) -> RenderableType:
-        if not self._task:
-            return Text("")
-        elapsed = f"{self._task}  {time.monotonic() - self._since:.0f} s"
-        return Group(Spinner("dots", Text(f" {elapsed}")), Text(f"      {self._message}"[:200], style="dim"))
+        now = time.monotonic()
+        shown: list[RenderableType] = []
+        for task, since in list(self._running.items())[:LIVE_STEPS]:
+            shown.append(Spinner("dots", Text(f" {task}  {now - since:.0f} s")))
+            if message := self._messages.get(task):
+                shown.append(Text(f"      {message}"[:200], style="dim"))
+        if len(self._running) > LIVE_STEPS:
+            shown.append(Text(f"  and {len(self._running) - LIVE_STEPS} more", style="dim"))
+        return Group(*shown)

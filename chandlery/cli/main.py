@@ -104,6 +104,13 @@ def run(
     ],
     parameter: Parameters = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step again.")] = False,
+    parallel: Annotated[int, typer.Option(min=0, help="Steps at a time; 0: as cores and memory allow.")] = 0,
+    runner: Annotated[
+        str,
+        typer.Option(
+            help="Where steps run: auto (Python steps as processes, others in their image), process or docker."
+        ),
+    ] = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the document it would apply, and stop.")
     ] = False,
@@ -118,7 +125,16 @@ def run(
     from chandlery.cli.run import run
 
     raise typer.Exit(
-        run(target, parameter or [], caching=not no_cache, dry_run=dry_run, verbose=verbose, as_json=json)
+        run(
+            target,
+            parameter or [],
+            caching=not no_cache,
+            parallel=parallel,
+            runner=runner,
+            dry_run=dry_run,
+            verbose=verbose,
+            as_json=json,
+        )
     )
 
 

@@ -17,14 +17,28 @@ from chandlery.cli.output import console, print_json, visible
 from chandlery.errors import UserError
 from chandlery.runs.record import RunRecord, runs_root
 
+RUNNERS = ("auto", "process", "docker")
 
-def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose: bool, as_json: bool) -> int:
+
+def run(
+    target: str,
+    pairs: list[str],
+    *,
+    caching: bool,
+    dry_run: bool,
+    verbose: bool,
+    as_json: bool,
+    parallel: int = 0,
+    runner: str = "auto",
+) -> int:
     """Run `target` with `-p` pairs; returns the exit code.
 
     Raises:
         UserError: the target or an argument is wrong; nothing was started.
         ConflictError: another run is in progress in this home.
     """
+    if runner not in RUNNERS:
+        raise UserError(f"--runner {runner}: no such runner", f"one of {', '.join(RUNNERS)}")
     name, package, entry, spec = _resolve(target)
     declared = catalog.inputs(spec)
     if dry_run and entry:
@@ -42,7 +56,14 @@ def run(target: str, pairs: list[str], *, caching: bool, dry_run: bool, verbose:
     began = time.monotonic()
     with display:
         outcome = launch(
-            name, package, arguments, caching=caching, on_start=display.start, on_event=display.event
+            name,
+            package,
+            arguments,
+            caching=caching,
+            parallel=parallel,
+            runner=runner,
+            on_start=display.start,
+            on_event=display.event,
         )
     seconds = time.monotonic() - began
     if as_json:

@@ -89,7 +89,7 @@ def train_and_deploy(
             champion_version=pinned.outputs["champion_version"],
             margin=margin,
         )
-        recorded = add(
+        add(
             "record_run",
             commit=pinned.outputs["commit"],
             best_parameters=search.outputs["best_parameters"],
@@ -105,9 +105,7 @@ def train_and_deploy(
             evaluation=evaluated.outputs["report"],
             comparison=compared.outputs["report"],
         )
-        # kfp.local finds a condition's value only when it is the one unnamed output of a task in the same DAG,
-        # so the gate is on what record_run returns, not on compare_models' named output.
-        with dsl.If(recorded.output != "worse", name="release"):
+        with dsl.If(compared.outputs["decision"] != "worse", name="release"):
             registered = add(
                 "register_model",
                 model=trained.outputs["model"],

@@ -28,7 +28,6 @@ from chandlery.embedded.pipelines.workers import Warm
 from chandlery.errors import ChandleryError
 from chandlery.files import write_json
 from chandlery.progress import report_silently
-from chandlery.provenance import TASK_VARIABLE
 from chandlery.redaction import redacted_values
 
 PARENT_TICK = 0.5  # seconds between looks at the parent
@@ -91,10 +90,6 @@ async def run(folder: Path, request: dict[str, Any]) -> int:
         scheduled=request.get("scheduled") or request.get("created", ""),
         workspace=str(places.workspace),
     )
-    if pipeline.is_component:
-        os.environ[TASK_VARIABLE] = pipeline.name.replace(
-            "-", "_"
-        )  # tasks of a pipeline learn theirs from the package
     places.workspace.mkdir(parents=True, exist_ok=True)
     warm = Warm({**os.environ, "_KFP_RUNTIME": "true"})
     cache = Cache(Path(request["cache_root"]), pipeline.name)

@@ -30,7 +30,7 @@ from chandlery.embedded.pipelines.inputs import RunFacts
 from chandlery.embedded.pipelines.journal import Journal
 from chandlery.embedded.pipelines.machine import Machine
 from chandlery.embedded.pipelines.package import ROOT, Package, Spec
-from chandlery.embedded.pipelines.work import USERS_MISTAKE, Work, label, reason
+from chandlery.embedded.pipelines.work import USERS_MISTAKE, Work, is_of_this_catalog, label, reason
 from chandlery.errors import ChandleryError, UserError
 
 LONGEST_BACKOFF = 1.0  # seconds: on one machine there is no other that has to recover first
@@ -288,7 +288,7 @@ class Engine:
             if code == 0:
                 self._work.collect(execution, asked)
                 return
-            if index == retries or (code == USERS_MISTAKE and _is_of_this_catalog(container)):
+            if index == retries or (code == USERS_MISTAKE and is_of_this_catalog(container)):
                 break
             self._tell("task.retried", task=label(execution), attempt=index + 1, seconds=wait)
             await asyncio.sleep(wait)
@@ -319,10 +319,6 @@ def _together(states: list[str]) -> str:
     if FAILED in states:
         return FAILED
     return CANCELED if CANCELED in states else SUCCEEDED
-
-
-def _is_of_this_catalog(container: Spec) -> bool:
-    return any(entry.get("name") == "CHANDLERY_TASK" for entry in container.get("env", []))
 
 
 def _seconds(text: Any) -> float:

@@ -46,11 +46,6 @@ class Package:
         root: Spec = self.spec[ROOT]
         return root
 
-    @property
-    def is_component(self) -> bool:
-        """Whether it is a component compiled by itself, and no pipeline: one task of its own name."""
-        return list(tasks(self.root.get("dag", {}))) == [self.name]
-
     def component(self, task: Spec) -> Spec:
         """Return the component of a task."""
         found: Spec = self.spec["components"][task["componentRef"]["name"]]

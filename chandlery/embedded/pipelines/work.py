@@ -23,6 +23,7 @@ from chandlery.embedded.pipelines.inputs import RunFacts
 from chandlery.embedded.pipelines.package import Package, Spec
 from chandlery.embedded.pipelines.workers import Log, Started, Warm, WorkerLostError, run_command
 from chandlery.errors import PlatformError, UserError
+from chandlery.provenance import TASK_VARIABLE
 from chandlery.runs.tasks import log_file
 
 AUTO, PROCESS, DOCKER = "auto", "process", "docker"
@@ -169,6 +170,9 @@ class Work:
             container, kubernetes, execution.parameters, known, self._names(execution)
         )
         environment |= {"KFP_RETRY_INDEX": str(index), "_KFP_RUNTIME": "true"}
+        if is_of_this_catalog(container) and not _states(container, TASK_VARIABLE):
+            # A component by itself, or one that was loaded from its file into somebody's pipeline.
+            environment[TASK_VARIABLE] = execution.name.replace("-", "_")
         log = Log(self.log_of(execution), self._places.folder / "log.txt", label(execution))
         descriptor = log.open()
         try:
@@ -332,6 +336,17 @@ def label(execution: Execution) -> str:
     """Return a task's name for people: as in the pipeline's source, with the turns of the loops around it."""
     name = execution.path.rsplit("/", 1)[-1].partition("[")[0]
     return name.replace("-", "_") + execution.index
+
+
+def is_of_this_catalog(container: Spec) -> bool:
+    """Return whether a container runs a component of this catalog."""
+    if _states(container, TASK_VARIABLE):
+        return True
+    return any("from chandlery.steps." in str(part) for part in container.get("command", []))
+
+
+def _states(container: Spec, variable: str) -> bool:
+    return any(entry.get("name") == variable for entry in container.get("env", []))
 
 
 def reason(code: int) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from chandlery import processes
 from chandlery.embedded.pipelines.once import Ran, run_once
 from chandlery.runs import tasks
 from tests.local.pipelines import flows
@@ -261,11 +262,11 @@ def test_a_step_that_ignores_the_request_is_killed(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Process(flows.stubborn, tmp_path, path=str(path))
-    wait_for(lambda: lines(path) == ["began"])
+    wait_for(lambda: lines(path) == ["began"] and tasks.processes_of(run.folder))
     (step,) = tasks.processes_of(run.folder)
     run.process.send_signal(signal.SIGTERM)
     assert run.process.wait(40) == 1
-    assert not psutil.pid_exists(step.pid)
+    wait_for(lambda: not processes.is_running(step), 10)
 
 
 @pytest.mark.parametrize("seed", range(4))
