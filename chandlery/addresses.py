@@ -20,6 +20,9 @@ from chandlery.errors import PlatformError, UserError
 HOME_VARIABLE = "CHANDLERY_HOME"
 CONFIG_FILE = "chandlery.toml"
 MLFLOW_FOLDER = "mlflow"  # of the laptop's MLflow, below the home folder
+MLFLOW_AUTH_VARIABLE = "CHANDLERY_MLFLOW_AUTH"
+MLFLOW_USER = "chandlery"  # of the laptop's MLflow, where it asks for one
+MLFLOW_CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
 # On a cluster every pod takes the endpoints from this ConfigMap and the credentials from this Secret.
 CONFIG_MAP = "chandlery-endpoints"
@@ -139,7 +142,35 @@ def require_mlflow() -> str:
     Raises:
         PlatformError: none is configured and the laptop platform is down.
     """
-    return _require("mlflow", endpoints().mlflow)
+    points = endpoints()
+    sign_in(points)
+    return _require("mlflow", points.mlflow)
+
+
+def sign_in(points: Endpoints) -> None:
+    """Put the password of the laptop's MLflow into this process's environment, where MLflow's client looks for it.
+
+    Only for the MLflow that the laptop platform started, and where the environment names no user.
+    """
+    if any(os.environ.get(name) for name in (*MLFLOW_CREDENTIALS, "MLFLOW_TRACKING_TOKEN")):
+        return
+    if points.mlflow and points.mlflow == _started(points.home).get("mlflow"):
+        password = mlflow_password(points.home)
+        if password:
+            os.environ.update(zip(MLFLOW_CREDENTIALS, (MLFLOW_USER, password), strict=True))
+
+
+def password_file(root: Path) -> Path:
+    """Return the file of the laptop's MLflow's password, which may not exist."""
+    return root / "platform" / "mlflow-password"
+
+
+def mlflow_password(root: Path) -> str:
+    """Return the password of the laptop's MLflow; empty when it asks for none."""
+    try:
+        return password_file(root).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def require_gateway() -> str:

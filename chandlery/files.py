@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, mode: int | None = None) -> None:
     """Write a text file in one step: readers see the old content or the new, never a part.
 
     It is written beside the target first, under a hidden name that no pattern for the target's suffix matches and
@@ -18,6 +18,7 @@ def write_text(path: Path, text: str) -> None:
     Args:
         path: file to write or replace; its folder is made when it is missing.
         text: its content, written as UTF-8.
+        mode: permissions, such as 0o600, in force before the content is there; None: the user's usual ones.
 
     Raises:
         OSError: it could not be written; the old content stays.
@@ -25,6 +26,8 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex}")
     try:
+        if mode is not None:
+            partial.touch(mode=mode)
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except BaseException:

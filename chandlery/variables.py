@@ -147,6 +147,12 @@ VARIABLES = (
         "1",
         "part of the feedback that counts which one client may give beyond its first 50 predictions; 1: no bound",
     ),
+    Variable(
+        "CHANDLERY_MLFLOW_AUTH",
+        _LAPTOP,
+        "as it was; off in a new home",
+        "`basic`: the laptop's MLflow asks for a user and a password; `off`: for none",
+    ),
     Variable("CHANDLERY_REQUEST_LOG", _SERVER, "none", "folder of the request log"),
     Variable(
         "CHANDLERY_EXECUTOR_METRICS",

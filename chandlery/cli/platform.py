@@ -21,6 +21,10 @@ def up() -> None:
     print_table(
         ["endpoint", "address"], [("home", home), ("mlflow", points.mlflow), ("gateway", points.gateway)]
     )
+    if addresses.mlflow_password(home):
+        print(
+            f"MLflow asks for the user {addresses.MLFLOW_USER} and the password in {addresses.password_file(home)}"
+        )
 
 
 def down() -> None:

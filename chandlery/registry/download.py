@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from chandlery.addresses import endpoints
 from chandlery.errors import RegistryError
 from chandlery.processes import marks
+from chandlery.registry import registrations
 from chandlery.registry.reader import RegistryReader
 from chandlery.registry.versions import INDEX_TAG, VersionInfo, version_info
 
@@ -118,9 +119,10 @@ def _fetch_from_store(info: VersionInfo, folder: Path, below: str) -> None:
 
 
 def _index(info: VersionInfo, text: bytes) -> dict[str, dict[str, str]]:
-    # A version of an earlier release has no such tag; then the index finds damage alone.
-    expected = info.tags.get(INDEX_TAG, "")
-    if expected and hashlib.sha256(text).hexdigest() != expected:
+    # A version of an earlier release has neither tag nor record; then the index finds damage alone.
+    found = hashlib.sha256(text).hexdigest()
+    expected = {info.tags.get(INDEX_TAG, ""), registrations.remembered(info.name, info.version)} - {""}
+    if expected - {found}:
         raise RegistryError(
             f"{info.uri}: {INDEX} is not what was registered (its checksum differs)",
             "restore the artifact store, or register the model again",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from chandlery import progress
 from chandlery.errors import RegistryError
-from chandlery.registry import tracking
+from chandlery.registry import registrations, tracking
 from chandlery.registry.bundle import CARD, write_bundle
 from chandlery.registry.client import call, is_missing, open_client
 from chandlery.registry.download import INDEX
@@ -144,6 +144,7 @@ def _decide_winner(client: MlflowClient, given: Submission) -> VersionInfo:
         _delete_version(client, loser)
     labels = given.tags() | winner.tags | {"chandlery.model_version": winner.version}
     if winner.state != COMPLETE:
+        registrations.remember(winner.name, winner.version, winner.tags.get(INDEX_TAG, ""))
         for key, value in labels.items():
             if winner.tags.get(key) != value:
                 call(client.set_model_version_tag, given.name, winner.version, key, value)

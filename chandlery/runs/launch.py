@@ -16,7 +16,7 @@ from typing import Any
 
 import chandlery
 from chandlery import processes
-from chandlery.addresses import endpoints
+from chandlery.addresses import endpoints, sign_in
 from chandlery.errors import ConflictError
 from chandlery.files import write_json
 from chandlery.processes import PYTHON
@@ -243,6 +243,7 @@ def _terminating() -> Iterator[None]:
 
 def _environment(record: RunRecord, events: Path) -> dict[str, str]:
     points = endpoints()
+    sign_in(points)  # components of other origins use MLflow's client too
     known = {
         "CHANDLERY_HOME": str(points.home),
         "MLFLOW_TRACKING_URI": points.mlflow,

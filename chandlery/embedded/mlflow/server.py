@@ -68,7 +68,11 @@ def serve(folder: Path, port: int) -> None:
     from mlflow.server.handlers import initialize_backend_stores
 
     initialize_backend_stores(database, database, "mlflow-artifacts:/")
-    uvicorn.run("mlflow.server.fastapi_app:app", host="127.0.0.1", port=port, log_level="warning")
+    from mlflow.server.fastapi_app import app
+
+    from chandlery.embedded.mlflow.password import Guard
+
+    uvicorn.run(Guard(app, folder.parent), host="127.0.0.1", port=port, log_level="warning")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

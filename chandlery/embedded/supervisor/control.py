@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chandlery import processes
 from chandlery.embedded.deployments.servers import stop_servers
+from chandlery.embedded.mlflow.password import choose
 from chandlery.embedded.supervisor.daemon import folder
 from chandlery.embedded.supervisor.services import MODULES_OF, SERVICES
 from chandlery.embedded.supervisor.wanted import forget, want
@@ -54,12 +55,14 @@ def up(
 
     Raises:
         MissingExtraError: a library of the platform is not installed.
+        UserError: `CHANDLERY_MLFLOW_AUTH` has a value that it cannot have.
         PlatformError: the supervisor cannot start.
         DeadlineError: a service is not ready in time; names it and its log.
     """
     if not services:
         return
     require_extra("laptop", *(module for name in services for module in MODULES_OF[name]))
+    choose(root)
     state = folder(root)
     state.mkdir(parents=True, exist_ok=True)
     limit = time.monotonic() + deadline
