@@ -94,6 +94,24 @@ VARIABLES = (
         "bytes of a request's body; larger ones are answered with 413",
     ),
     Variable(
+        "CHANDLERY_MAX_HELD_BYTES",
+        _SERVER,
+        "268435456",
+        "bytes of bodies, and of answers nobody reads, over all connections; then the largest is refused with 503",
+    ),
+    Variable(
+        "CHANDLERY_MAX_CONNECTIONS",
+        _SERVER,
+        "16384",
+        "connections of one process; beyond, idle ones are closed, and where none is idle the new one gets 503",
+    ),
+    Variable(
+        "CHANDLERY_READ_SECONDS",
+        _SERVER,
+        "30",
+        "seconds in which a request arrives and an answer is read; longer from 8 KiB a second on",
+    ),
+    Variable(
         "CHANDLERY_TIMEOUT_SECONDS",
         _SERVER,
         "10",

@@ -23,6 +23,8 @@ from chandlery.resources.counters import FEEDBACK, REQUESTS
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
+REASONS = ("slow", "large", "malformed", "pipelined", "memory", "connections")
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -98,6 +100,13 @@ class Metrics:
             buckets=BATCH_BUCKETS,
             registry=self.registry,
         ).labels(**own)
+        refusals = Counter(
+            "chandlery_connections_refused",
+            "Connections closed for what they sent, held or took.",
+            (*own, "reason"),
+            registry=self.registry,
+        )
+        self._refusals = {reason: refusals.labels(**own, reason=reason) for reason in REASONS}
         self._servers: dict[tuple[str, str, int], Histogram] = {}
         self._clients: dict[tuple[str, str, int], Histogram] = {}
 
@@ -116,6 +125,10 @@ class Metrics:
         self._observe(self._server, self._servers, key, seconds)
         if model_seconds >= 0:
             self._observe(self._client, self._clients, key, model_seconds)
+
+    def refused(self, reason: str) -> None:
+        """Count a connection that was refused or dropped, for one of `REASONS`."""
+        self._refusals[reason].inc()
 
     def feedback(self, reward: float, wrong: list[bool]) -> None:
         """Count one feedback: its reward, zero or not, and the outcome of each prediction judged."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Generator
 import uvicorn
 
 from chandlery.inference.app import Replica, create_app
+from chandlery.inference.guard import Guard
 from chandlery.inference.model import ChandleryModel
 from chandlery.inference.settings import Settings
 from chandlery.inference.workers import LIFELINE_VARIABLE
@@ -21,6 +22,9 @@ from chandlery.progress import report
 
 SWITCH_SECONDS = 0.0005
 KEEP_ALIVE_SECONDS = 620  # longer than proxies keep a connection, so that the proxy closes it
+SPARE_DESCRIPTORS = 256  # for the model, the request log and gRPC, beside the connections
+SEND_BYTES = 128 * 1024  # of an answer that the kernel keeps for one client (it takes twice as much)
+TICKS_A_SECOND = 10  # of uvicorn's main loop
 
 
 def serve(model: ChandleryModel, settings: Settings, listener: socket.socket, worker: int = 0) -> None:
@@ -44,18 +48,28 @@ def serve(model: ChandleryModel, settings: Settings, listener: socket.socket, wo
         from prometheus_client import start_http_server
 
         start_http_server(settings.metrics_port, settings.host, app.state.replica.metrics.of_all())
+    guard = Guard(
+        min(settings.max_connections, _descriptors() - SPARE_DESCRIPTORS),
+        settings.max_held,
+        settings.max_body,
+        settings.read_seconds,
+        KEEP_ALIVE_SECONDS,
+        app.state.replica.metrics.refused,
+    )
+    # Left to itself the kernel takes 4 MB of answers for each client that does not read, and nobody notices.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
     config = uvicorn.Config(
         app,
+        http=guard.protocol(),
         log_level="warning",
         access_log=False,
         server_header=False,
         date_header=False,
         proxy_headers=False,
         ws="none",
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(settings.grace)),
     )
-    _Server(config, app.state.replica, settings.drain_delay).run(sockets=[listener])
+    _Server(config, app.state.replica, guard, settings.drain_delay).run(sockets=[listener])
 
 
 async def _start_rpc(replica: Replica) -> Callable[[], Awaitable[None]]:
@@ -66,10 +80,16 @@ async def _start_rpc(replica: Replica) -> Callable[[], Awaitable[None]]:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, replica: Replica, drain_delay: float) -> None:
+    def __init__(self, config: uvicorn.Config, replica: Replica, guard: Guard, drain_delay: float) -> None:
         super().__init__(config)
         self._replica = replica
+        self._guard = guard
         self._drain_delay = drain_delay
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_A_SECOND == 0:
+            self._guard.sweep()
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -94,6 +114,12 @@ class _Server(uvicorn.Server):
         report("server.draining", f"draining: {len(self._replica.batcher)} requests wait")
         self._replica.draining = True
         asyncio.get_running_loop().call_later(self._drain_delay, setattr, self, "should_exit", True)
+
+
+def _descriptors() -> int:
+    import resource
+
+    return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 20)
 
 
 def raise_descriptor_limit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 BAD_DATA = "MICROSERVICE_BAD_DATA"
 INTERNAL = "MICROSERVICE_INTERNAL_ERROR"
+LONGEST = 500  # characters of a reason: it may name what the caller sent, which may be megabytes
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not a failure of the server
@@ -17,6 +18,7 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a failure of the 
     """
 
     def __init__(self, status: int, info: str, reason: str = BAD_DATA, retry_after: int = 0) -> None:
+        info = info if len(info) <= LONGEST else f"{info[: LONGEST // 2]} ... {info[-LONGEST // 2 :]}"
         super().__init__(info)
         self.status = status
         self.info = info

@@ -30,6 +30,8 @@ from chandlery.progress import report
 SPARE_BYTES = 64 * 1024  # around the largest body that HTTP takes
 MOST_STREAMS = 256  # calls of one connection at a time; further ones wait in the client
 IDLE_MS = 600_000
+METADATA_BYTES = 8 * 1024  # of one call; beyond it calls are refused by chance, beyond twice as much always
+SPARE_CALLS = 256  # health checks and those that are being read or written, beside the queue
 LONGEST_DETAILS = 4096
 
 _CODES = {
@@ -76,8 +78,16 @@ async def start(replica: Replica) -> Callable[[], Awaitable[None]]:
             ("grpc.max_send_message_length", -1),
             ("grpc.max_concurrent_streams", MOST_STREAMS),
             ("grpc.max_connection_idle_ms", IDLE_MS),
+            (
+                "grpc.server_handshake_timeout_ms",
+                round(1000 * settings.read_seconds),
+            ),  # who connects and is silent
+            ("grpc.max_metadata_size", METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", 2 * METADATA_BYTES),
             ("grpc.so_reuseport", int(settings.workers > 1)),
-        ]
+        ],
+        # Messages of calls that wait are in memory. More than the queue takes would be refused there.
+        maximum_concurrent_rpcs=settings.max_queue + SPARE_CALLS,
     )
     services = _Services(replica)
     server.add_generic_rpc_handlers(services.handlers())

@@ -36,6 +36,9 @@ class Settings:
         max_wait: seconds that a first request waits for others; 0: only while the model is busy.
         max_queue: most requests that wait; further ones get 503.
         max_body: largest request body in bytes; larger ones get 413.
+        max_held: most bytes of unanswered bodies, and of unread answers, over all connections.
+        max_connections: most connections; beyond, idle ones are closed.
+        read_seconds: seconds in which a request has to arrive and an answer to be read; longer from 8 KiB/s on.
         timeout: seconds after which a waiting request gets 504.
         drain_delay: seconds between failing readiness and refusing connections.
         runtime: what computes a Keras model: `tensorflow`, `litert`, or `auto` for the faster one that is there.
@@ -68,6 +71,9 @@ class Settings:
     max_wait: float = 0.0
     max_queue: int = 1024
     max_body: int = 10 * 1024 * 1024
+    max_held: int = 256 * 1024 * 1024
+    max_connections: int = 16_384
+    read_seconds: float = 30.0
     timeout: float = 10.0
     drain_delay: float = 0.5
     grace: float = 20.0
@@ -114,6 +120,11 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         max_wait=_number(environment, "CHANDLERY_MAX_WAIT_MS", 0, 0, 10_000) / 1000,
         max_queue=int(_number(environment, "CHANDLERY_MAX_QUEUE", Settings.max_queue, 1, 1_000_000)),
         max_body=int(_number(environment, "CHANDLERY_MAX_BODY_BYTES", Settings.max_body, 1, 2**31)),
+        max_held=int(_number(environment, "CHANDLERY_MAX_HELD_BYTES", Settings.max_held, 2**20, 2**40)),
+        max_connections=int(
+            _number(environment, "CHANDLERY_MAX_CONNECTIONS", Settings.max_connections, 1, 1_000_000)
+        ),
+        read_seconds=_number(environment, "CHANDLERY_READ_SECONDS", Settings.read_seconds, 0.1, 3600),
         timeout=_number(environment, "CHANDLERY_TIMEOUT_SECONDS", Settings.timeout, 0.001, 3600),
         drain_delay=_number(environment, "CHANDLERY_DRAIN_DELAY_SECONDS", Settings.drain_delay, 0, 600),
         grace=_number(environment, "CHANDLERY_GRACE_SECONDS", Settings.grace, 0, 3600),
