@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from chandlery import addresses
 from chandlery.errors import NotFoundError
+from chandlery.processes.flag import setting
 from chandlery.resources.port import ResourceStore
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def stopped_by_sigterm(stop: threading.Event) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # Python delivers signals to the main thread alone
         return
-    previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    previous = signal.signal(signal.SIGTERM, setting(stop))
     try:
         yield
     finally:

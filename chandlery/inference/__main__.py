@@ -47,7 +47,8 @@ def main() -> int:
     except ChandleryError as error:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
-    from chandlery.inference.process import raise_descriptor_limit, serve
+    from chandlery.inference.process import serve
+    from chandlery.processes.descriptors import raise_descriptor_limit
 
     raise_descriptor_limit()
     port = listener.getsockname()[1]

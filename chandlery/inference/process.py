@@ -120,14 +120,3 @@ def _descriptors() -> int:
     import resource
 
     return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 20)
-
-
-def raise_descriptor_limit() -> None:
-    """Allow as many open files, and so connections, as the system lets this process have; often 1,024 at the start."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = hard if hard != resource.RLIM_INFINITY else 1 << 20
-    if soft < most:
-        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit of its own
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -1,10 +1,13 @@
-"""A flag that the handler of a signal may set."""
+"""What the handler of a signal may set: a flag of its own, or an Event by way of a thread."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import select
+import threading
+from collections.abc import Callable
+from types import FrameType
 
 PIPE_BYTES = 1 << 20  # more than a pipe holds
 
@@ -44,3 +47,11 @@ class Flag:
         if not self._is_set:
             select.select([self._read], [], [], seconds)
         return self._is_set
+
+
+def setting(event: threading.Event) -> Callable[[int, FrameType | None], None]:
+    """Return a signal's handler that sets an Event, which is also waited for elsewhere, in a thread of its own.
+
+    The handler may run while the main thread holds the Event's lock; a thread can wait for it.
+    """
+    return lambda number, frame: threading.Thread(target=event.set, daemon=True).start()

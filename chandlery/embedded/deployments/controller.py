@@ -34,7 +34,7 @@ TURN_SECONDS = 0.05
 FULL_SECONDS = 1.0  # between two whole turns while nothing changes
 READY_PROBE_SECONDS = 0.1
 LIVE_PROBE_SECONDS = 5.0
-UNRESPONSIVE_PROBES = 6
+UNRESPONSIVE_PROBES = 3  # that fail in a row, half a minute, before a server is killed as hung
 
 FIRST_BACKOFF_SECONDS = 0.2
 LONGEST_BACKOFF_SECONDS = 30.0

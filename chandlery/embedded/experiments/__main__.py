@@ -8,13 +8,14 @@ import threading
 
 from chandlery.embedded.experiments import run_controller
 from chandlery.errors import ChandleryError
+from chandlery.processes.flag import setting
 
 
 def main() -> int:
     """Run until a signal; return the exit code."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, setting(stop))
     try:
         run_controller(stop)
     except ChandleryError as error:

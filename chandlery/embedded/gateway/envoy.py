@@ -28,6 +28,9 @@ from chandlery.resources.headers import ROUTE
 
 MAX_REQUEST_BYTES = 16 << 20  # above the inference server's own limit, whose refusal has a better message
 TIMEOUT_SECONDS = 60
+IDLE_SECONDS = 60  # that a client's connection may be idle
+HEDGE_SECONDS = 3  # after which another server of the predictor is asked too
+LOOK_SECONDS = 2  # between looks at a server, and for its answer; two that fail take it out
 MAX_PROGRAM_SIZE = 4096  # of a compiled regular expression
 NO_ROUTE = "no deployment serves this path: /seldon/<namespace>/<deployment>/..."
 METRICS_CLUSTER = "chandlery-metrics"
@@ -152,8 +155,8 @@ def clusters(table: Table) -> list[dict[str, Any]]:
     found = [_cluster(METRICS_CLUSTER, (table.metrics,) if table.metrics else ())]
     for routes in table.deployments:
         for backend in routes.backends:
-            found.append(_cluster(weighted_cluster(routes, backend), backend.endpoints))
-            found.append(_cluster(direct_cluster(routes, backend), backend.endpoints))
+            for name in (weighted_cluster(routes, backend), direct_cluster(routes, backend)):
+                found.append(_cluster(name, backend.endpoints) | _looking(backend.endpoints))
     return found
 
 
@@ -204,7 +207,7 @@ def _routes(routes: Routes) -> list[dict[str, Any]]:
                     _share(weighted_cluster(routes, backend), backend) for backend in routes.answering
                 ]
             },
-            **_forwarding(inside, again=True),
+            **_forwarding(inside, again=True, spare=any(len(b.endpoints) > 1 for b in routes.answering)),
         },
     }
     shadow = routes.shadow
@@ -239,14 +242,24 @@ def _route_header(backend: Backend) -> dict[str, Any]:
     }
 
 
-def _forwarding(inside: str, *, again: bool) -> dict[str, Any]:
+def _forwarding(inside: str, *, again: bool, spare: bool = False) -> dict[str, Any]:
     # A prediction changes nothing, so one whose server died under it may be asked again; feedback would count twice.
     conditions = "connect-failure,refused-stream,reset-before-request" + (",reset" if again else "")
+    status: dict[str, Any] = {}
+    hedge: dict[str, Any] = {}
+    if spare:
+        # Another server may have room where one has not, or is going away. One that is silent is given up for the time
+        # being: another is asked too, and who answers first is taken, as a long computation looks the same from here.
+        conditions += ",retriable-status-codes"
+        status = {"retriable_status_codes": [503], "per_try_timeout": f"{HEDGE_SECONDS}s"}
+        hedge = {"hedge_policy": {"hedge_on_per_try_timeout": True}}
     return {
+        **hedge,
         "regex_rewrite": {"pattern": {"regex": f"^{inside}/"}, "substitution": "/"},
         "timeout": f"{TIMEOUT_SECONDS}s",
         "retry_policy": {
             "retry_on": conditions,
+            **status,
             "num_retries": 3,
             "retry_host_predicate": [
                 {
@@ -259,6 +272,30 @@ def _forwarding(inside: str, *, again: bool) -> dict[str, Any]:
             "host_selection_retry_max_attempts": 3,
             "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
         },
+    }
+
+
+def _looking(endpoints: tuple[str, ...]) -> dict[str, Any]:
+    """Return how a predictor of several servers takes out one that hangs: it gets no new request until it answers again.
+
+    A single server is not looked at: there is nobody else to ask, and the controller replaces it.
+    """
+    if len(endpoints) < 2:
+        return {}
+    return {
+        "health_checks": [
+            {
+                "timeout": f"{LOOK_SECONDS}s",
+                "interval": f"{LOOK_SECONDS}s",
+                "no_traffic_interval": f"{LOOK_SECONDS}s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "http_health_check": {"path": "/v2/health/live"},
+            }
+        ],
+        "close_connections_on_host_health_failure": True,  # idle ones; requests that wait are hedged
+        # A new server gets traffic before it was looked at: the controller lets in only what is ready.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 1.0}},
     }
 
 
@@ -306,6 +343,9 @@ def _manager(place: Place) -> dict[str, Any]:
         },
         "use_remote_address": True,
         "stream_idle_timeout": "120s",
+        # Who connects and asks nothing, or never ends its headers, takes one of the connections for so long.
+        "request_headers_timeout": "10s",
+        "common_http_protocol_options": {"idle_timeout": f"{IDLE_SECONDS}s"},
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",

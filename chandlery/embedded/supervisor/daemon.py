@@ -24,6 +24,7 @@ from chandlery.embedded.supervisor.services import Service, endpoint_table, serv
 from chandlery.embedded.supervisor.wanted import wanted, wanted_stamp
 from chandlery.files import write_json
 from chandlery.processes import ProcessId
+from chandlery.processes.descriptors import raise_descriptor_limit
 from chandlery.processes.flag import Flag
 from chandlery.processes.locks import claim
 from chandlery.processes.ports import free_port, is_open
@@ -56,6 +57,7 @@ def folder(root: Path) -> Path:
 
 def main() -> int:
     """Supervise until SIGTERM; returns 0, also when another supervisor already runs."""
+    raise_descriptor_limit()  # each service starts with the limit of this process
     root = home()
     state = folder(root)
     state.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections import Counter
 from types import TracebackType
 from typing import Self
@@ -51,6 +52,7 @@ class Load:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self.routes: Counter[str] = Counter()
         self.failed: list[str] = []
+        self.longest = 0.0  # seconds that a request took
 
     @property
     def answered(self) -> int:
@@ -80,6 +82,7 @@ class Load:
     async def _ask(self, endpoint: AsyncEndpoint) -> None:
         while not self._stop.is_set() and self._left > 0:
             self._left -= 1
+            began = time.monotonic()
             try:
                 answer = await endpoint.predict(self._rows)
             except ChandleryError as error:
@@ -89,4 +92,5 @@ class Load:
                     self.routes[answer.route] += 1
                 else:
                     self.failed.append(f"{answer.status} {answer.route} {answer.error}")
+            self.longest = max(self.longest, time.monotonic() - began)
             await asyncio.sleep(self._pause)

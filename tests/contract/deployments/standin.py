@@ -1,7 +1,8 @@
 """A model server without a model: the paths and signals of the real one, in a third of a second.
 
 What it does is in MODEL_URI: `standin:?fail=1` does not load, `slow=0.2` answers late, `status=500` answers badly,
-`start=1` takes a second to load, `wrong=0.1` gives a wrong echo to one in ten, `dies=20` exits after 20 answers.
+`start=1` takes a second to load, `wrong=0.1` gives a wrong echo to one in ten, `full=0.5` refuses half with 503, `dies=20` exits after 20
+answers.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ async def predict(request: web.Request) -> web.Response:
     body = await request.read()
     await asyncio.sleep(BEHAVIOUR.get("slow", 0))
     ANSWERS += 1
+    if random.random() < BEHAVIOUR.get("full", 0):
+        return web.json_response({"error": "full"}, status=503, headers={"retry-after": "1"})
     if "dies" in BEHAVIOUR and BEHAVIOUR["dies"] < ANSWERS:
         print("out of memory", file=sys.stderr, flush=True)
         os._exit(1)

@@ -57,6 +57,41 @@ def test_a_killed_server_comes_back_and_its_sibling_answers_meanwhile(platform: 
 
 
 @pytest.mark.slow
+def test_a_server_that_hangs_costs_time_and_no_request(platform: Platform) -> None:
+    """Of two servers one is stopped (SIGSTOP): Envoy asks the other for what waits there, and sends it no more."""
+    if platform.kind != "envoy":
+        pytest.skip(
+            "only Envoy looks at servers; behind the small proxy a hung one is replaced by the controller"
+        )
+    ready(platform, variant("1", 100), replicas=2)
+    with Load(platform.url) as load:
+        until(lambda: load.answered > 200, "there is traffic")
+        process = next(iter(platform.servers().values()))
+        process.suspend()
+        began = time.monotonic()
+        time.sleep(10)
+        before = load.answered
+        time.sleep(2)
+        assert load.answered - before > 200  # the other one answers them all
+        process.resume()
+    print(
+        f"\nFIGURE hung server: longest request {load.longest:.1f} s, {load.answered} answered, in {time.monotonic() - began:.0f} s"
+    )
+    assert load.failed == []
+    assert load.longest < 10
+
+
+@pytest.mark.slow
+def test_a_server_without_room_costs_no_request_where_another_has(platform: Platform) -> None:
+    if platform.kind != "envoy":
+        pytest.skip("the small proxy does not ask again after an answer")
+    ready(platform, variant("1", 100, "full=0.5"), replicas=2)
+    with Load(platform.url) as load:
+        until(lambda: load.answered + len(load.failed) > 500, "there is traffic")
+    assert len(load.failed) < 0.15 * 500  # 0.5 to the fourth power, where one server would refuse half
+
+
+@pytest.mark.slow
 def test_a_killed_controller_is_not_missed_and_the_next_one_takes_over(platform: Platform) -> None:
     ready(platform, variant("1", 60), variant("2", 40))
     with Endpoint(DeploymentAddress(platform.url, "default", "digits")) as endpoint:

@@ -19,6 +19,8 @@ from chandlery.embedded.pachd.rpc.table import load_handlers
 from chandlery.embedded.pachd.store.failure import ServiceError, from_exception, unimplemented
 from chandlery.embedded.pachd.store.store import Store, open_store
 from chandlery.errors import PlatformError
+from chandlery.processes.descriptors import raise_descriptor_limit
+from chandlery.processes.flag import setting
 
 MAX_MESSAGE = 20 * 1024 * 1024  # as a production pachd; the SDK sends up to 19 MiB of content at a time
 # Threads are made as calls need them. Each waiting call (wait, subscribe) holds one until it ends.
@@ -68,10 +70,9 @@ def serve(store: Path, address: str) -> None:
     Raises:
         PlatformError: the address cannot be listened on.
     """
+    raise_descriptor_limit()
     stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    before = {number: signal.signal(number, setting(stop)) for number in (signal.SIGTERM, signal.SIGINT)}
     server, bound = start(store, address)
     progress.report("pachd.ready", f"embedded pachd serves {store} on {bound}", address=bound)
     try:
