@@ -30,9 +30,7 @@ def routes(wanted: Desired, before: Routes | None, servers: list[Server]) -> Rou
     """
     routed = {backend.name for backend in before.backends} if before else set()
     if all(p.name in routed or complete(p, servers) for p in wanted.predictors):
-        backends = tuple(
-            Backend(p.name, p.weight, _endpoints(p.name, p, servers), p.shadow) for p in wanted.predictors
-        )
+        backends = tuple(_backend(p.name, p.weight, p, servers, shadow=p.shadow) for p in wanted.predictors)
         return Routes(wanted.namespace, wanted.name, backends)
     if before is None:
         return None
@@ -41,8 +39,7 @@ def routes(wanted: Desired, before: Routes | None, servers: list[Server]) -> Rou
         wanted.namespace,
         wanted.name,
         tuple(
-            Backend(b.name, b.weight, _endpoints(b.name, by_name.get(b.name), servers), b.shadow)
-            for b in before.backends
+            _backend(b.name, b.weight, by_name.get(b.name), servers, shadow=b.shadow) for b in before.backends
         ),
     )
 
@@ -63,11 +60,25 @@ def _answers(server: Server, name: str) -> bool:
     return server.ready and not server.stopping and server.record.predictor == name
 
 
-def _endpoints(name: str, predictor: Predictor | None, servers: list[Server]) -> tuple[str, ...]:
+def _backend(
+    name: str, weight: int, predictor: Predictor | None, servers: list[Server], *, shadow: bool
+) -> Backend:
+    chosen = _chosen(name, predictor, servers)
+    return Backend(
+        name,
+        weight,
+        tuple(sorted(s.record.endpoint for s in chosen)),
+        shadow,
+        # Also while none runs: its calls are then its own failures.
+        rpc=any(s.record.rpc_port for s in servers if s.record.predictor == name),
+        rpc_endpoints=tuple(sorted(s.record.rpc_endpoint for s in chosen if s.record.rpc_port)),
+    )
+
+
+def _chosen(name: str, predictor: Predictor | None, servers: list[Server]) -> list[Server]:
     ready = [s for s in servers if _answers(s, name)]
     if predictor is None:
-        return tuple(sorted(s.record.endpoint for s in ready))
+        return ready
     newest = [s for s in ready if s.record.digest == predictor.digest and s.record.index < predictor.replicas]
     older = [s for s in ready if s.record.digest != predictor.digest]
-    chosen = newest if complete(predictor, servers) or not older else older
-    return tuple(sorted(s.record.endpoint for s in chosen))
+    return newest if complete(predictor, servers) or not older else older

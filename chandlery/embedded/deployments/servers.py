@@ -26,6 +26,7 @@ from chandlery.processes import PYTHON, ProcessId, signal_group
 from chandlery.processes.ports import HOST, choose_port
 
 SLOT_VARIABLE = "CHANDLERY_SLOT"
+RPC_VARIABLE = "CHANDLERY_GRPC"
 SERVER = (*PYTHON, "chandlery.inference")
 
 _LOG_BYTES = 5 << 20
@@ -50,6 +51,7 @@ class Record:
         ticks: start of the process in clock ticks since the boot.
         boot: id of the boot.
         log_offset: length of the log when it started.
+        rpc_port: where it speaks gRPC; 0: it does not.
     """
 
     namespace: str
@@ -65,6 +67,7 @@ class Record:
     ticks: int = 0
     boot: str = ""
     log_offset: int = 0
+    rpc_port: int = 0
 
     @property
     def slot(self) -> str:
@@ -85,6 +88,11 @@ class Record:
     def endpoint(self) -> str:
         """Where it listens: `host:port`."""
         return f"{HOST}:{self.port}"
+
+    @property
+    def rpc_endpoint(self) -> str:
+        """Where it speaks gRPC: `host:port`; empty: it does not."""
+        return f"{HOST}:{self.rpc_port}" if self.rpc_port else ""
 
 
 @dataclass
@@ -186,8 +194,11 @@ class Servers:
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             os.replace(log, log.with_suffix(".log.1"))
-        taken = frozenset(s.record.port for s in self.all.values() if s is not server)
-        record = replace(record.of_process(None), port=choose_port(0, record.port, taken))
+        others = [s.record for s in self.all.values() if s is not server]
+        taken = frozenset(port for other in others for port in (other.port, other.rpc_port))
+        port = choose_port(0, record.port, taken)
+        rpc_port = choose_port(0, record.rpc_port, taken | {port}) if _speaks_rpc(record) else 0
+        record = replace(record.of_process(None), port=port, rpc_port=rpc_port)
         self._write(record)
         with open(log, "ab") as out:
             record = replace(record, log_offset=out.seek(0, os.SEEK_END))
@@ -231,6 +242,7 @@ class Servers:
             **record.environment,
             "PREDICTIVE_UNIT_HTTP_SERVICE_PORT": str(record.port),
             "PREDICTIVE_UNIT_SERVICE_PORT": str(record.port),
+            "PREDICTIVE_UNIT_GRPC_SERVICE_PORT": str(record.rpc_port),
             SLOT_VARIABLE: record.slot,
         }
 
@@ -273,6 +285,12 @@ def marked_processes(home: Path) -> dict[str, psutil.Process]:
             if ours and os.getpgid(process.pid) == process.pid and processes.runs(process.pid):
                 found[environment[SLOT_VARIABLE]] = process
     return found
+
+
+def _speaks_rpc(record: Record) -> bool:
+    """Return whether the deployment, or where it says nothing the platform, asks for gRPC."""
+    asked = record.environment.get(RPC_VARIABLE, os.environ.get(RPC_VARIABLE, ""))
+    return asked.strip().lower() in ("1", "true", "yes", "on")
 
 
 def _read(path: Path) -> Record | None:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from chandlery.embedded.gateway.table import (
     Routes,
     Table,
     direct_cluster,
+    direct_rpc_cluster,
     weighted_cluster,
+    weighted_rpc_cluster,
     write_json,
 )
 from chandlery.errors import PlatformError
@@ -33,6 +36,10 @@ HEDGE_SECONDS = 3  # after which another server of the predictor is asked too
 LOOK_SECONDS = 2  # between looks at a server, and for its answer; two that fail take it out
 MAX_PROGRAM_SIZE = 4096  # of a compiled regular expression
 NO_ROUTE = "no deployment serves this path: /seldon/<namespace>/<deployment>/..."
+NO_RPC = (
+    "no deployment answers this over gRPC: send the metadata seldon=<deployment> and namespace=<namespace>, "
+    "and start its servers with CHANDLERY_GRPC=true"
+)
 METRICS_CLUSTER = "chandlery-metrics"
 ROUTE_CONFIG = "seldon"
 
@@ -43,6 +50,10 @@ LATENCY_BOUNDS_MS = (1, 2, 5, 10, 15, 20, 25, 50, 75, 100, 150, 200, 250, 500, 7
 PREDICTION_PATH = (
     r"/(?:api/v(?:0\.1|1\.0)/predictions|v2/models/[^/]+(?:/versions/[^/]+)?/infer"
     r"|invocations|v1/models/[^/]+:predict)"
+)
+# The same over gRPC.
+RPC_PREDICTION_PATH = (
+    r"/(?:inference\.GRPCInferenceService/ModelInfer|seldon\.protos\.(?:Seldon|Model)/Predict)"
 )
 
 _TYPE = "type.googleapis.com/envoy."
@@ -151,12 +162,16 @@ def bootstrap(place: Place, port: int) -> dict[str, Any]:
 
 
 def clusters(table: Table) -> list[dict[str, Any]]:
-    """Return the clusters of a table: two a predictor, and the metrics."""
+    """Return the clusters of a table: two a predictor, two more where it speaks gRPC, and the metrics."""
     found = [_cluster(METRICS_CLUSTER, (table.metrics,) if table.metrics else ())]
     for routes in table.deployments:
         for backend in routes.backends:
             for name in (weighted_cluster(routes, backend), direct_cluster(routes, backend)):
                 found.append(_cluster(name, backend.endpoints) | _looking(backend.endpoints))
+            if backend.rpc:
+                looking = _looking(backend.rpc_endpoints, rpc=True)
+                for name in (weighted_rpc_cluster(routes, backend), direct_rpc_cluster(routes, backend)):
+                    found.append(_cluster(name, backend.rpc_endpoints, rpc=True) | looking)
     return found
 
 
@@ -171,6 +186,11 @@ def route_configuration(table: Table) -> dict[str, Any]:
                 "domains": ["*"],
                 "routes": [
                     *(route for routes in table.deployments for route in _routes(routes)),
+                    *(route for routes in table.deployments for route in _rpc_routes(routes)),
+                    {
+                        "match": {"prefix": "/", "grpc": {}},
+                        "direct_response": {"status": 404, "body": {"inline_string": NO_RPC}},
+                    },
                     {
                         "match": {"prefix": "/"},
                         "direct_response": {"status": 404, "body": {"inline_string": NO_ROUTE}},
@@ -231,6 +251,60 @@ def _routes(routes: Routes) -> list[dict[str, Any]]:
     return [metrics, *sticky, predictions, rest]
 
 
+def _rpc_routes(routes: Routes) -> list[dict[str, Any]]:
+    """Return the routes of gRPC; a deployment is named by the metadata that Seldon's ingress reads."""
+    if not any(backend.rpc for backend in routes.answering):
+        return []
+    named = [
+        {"name": "seldon", "string_match": {"exact": routes.name}},
+        {"name": "namespace", "string_match": {"exact": routes.namespace}},
+    ]
+    # Reflection is a stream of questions and answers: one that waits for its end would wait for ever.
+    unbuffered = {
+        "typed_per_filter_config": {
+            "envoy.filters.http.buffer": {
+                "@type": f"{_TYPE}extensions.filters.http.buffer.v3.BufferPerRoute",
+                "disabled": True,
+            }
+        }
+    }
+    sticky: list[dict[str, Any]] = [
+        {
+            "match": {
+                "prefix": "/",
+                "grpc": {},
+                "headers": [*named, {"name": ROUTE, "string_match": {"exact": backend.name}}],
+            },
+            "route": {"cluster": direct_rpc_cluster(routes, backend), **_trying(again=False)},
+            "response_headers_to_add": [_route_header(backend)],
+            **unbuffered,
+        }
+        for backend in routes.answering
+    ]
+
+    spare = any(len(backend.rpc_endpoints) > 1 for backend in routes.answering)
+
+    def shared(
+        match: dict[str, Any], name: Callable[[Routes, Backend], str], *, again: bool
+    ) -> dict[str, Any]:
+        shares = [_share(name(routes, backend), backend) for backend in routes.answering if backend.rpc]
+        return {
+            "match": {**match, "grpc": {}, "headers": named},
+            "route": {
+                "weighted_clusters": {"clusters": shares},
+                **_trying(again=again, spare=again and spare),
+            },
+            **unbuffered,
+        }
+
+    predictions = {"safe_regex": {"regex": RPC_PREDICTION_PATH}}
+    return [
+        *sticky,
+        shared(predictions, weighted_rpc_cluster, again=True),
+        shared({"prefix": "/"}, direct_rpc_cluster, again=False),
+    ]
+
+
 def _share(cluster: str, backend: Backend) -> dict[str, Any]:
     return {"name": cluster, "weight": backend.weight, "response_headers_to_add": [_route_header(backend)]}
 
@@ -243,6 +317,11 @@ def _route_header(backend: Backend) -> dict[str, Any]:
 
 
 def _forwarding(inside: str, *, again: bool, spare: bool = False) -> dict[str, Any]:
+    rewrite = {"pattern": {"regex": f"^{inside}/"}, "substitution": "/"}
+    return {"regex_rewrite": rewrite, **_trying(again=again, spare=spare)}
+
+
+def _trying(*, again: bool, spare: bool = False) -> dict[str, Any]:
     # A prediction changes nothing, so one whose server died under it may be asked again; feedback would count twice.
     conditions = "connect-failure,refused-stream,reset-before-request" + (",reset" if again else "")
     status: dict[str, Any] = {}
@@ -255,7 +334,6 @@ def _forwarding(inside: str, *, again: bool, spare: bool = False) -> dict[str, A
         hedge = {"hedge_policy": {"hedge_on_per_try_timeout": True}}
     return {
         **hedge,
-        "regex_rewrite": {"pattern": {"regex": f"^{inside}/"}, "substitution": "/"},
         "timeout": f"{TIMEOUT_SECONDS}s",
         "retry_policy": {
             "retry_on": conditions,
@@ -275,7 +353,7 @@ def _forwarding(inside: str, *, again: bool, spare: bool = False) -> dict[str, A
     }
 
 
-def _looking(endpoints: tuple[str, ...]) -> dict[str, Any]:
+def _looking(endpoints: tuple[str, ...], *, rpc: bool = False) -> dict[str, Any]:
     """Return how a predictor of several servers takes out one that hangs: it gets no new request until it answers again.
 
     A single server is not looked at: there is nobody else to ask, and the controller replaces it.
@@ -290,7 +368,7 @@ def _looking(endpoints: tuple[str, ...]) -> dict[str, Any]:
                 "no_traffic_interval": f"{LOOK_SECONDS}s",
                 "unhealthy_threshold": 2,
                 "healthy_threshold": 1,
-                "http_health_check": {"path": "/v2/health/live"},
+                **({"grpc_health_check": {}} if rpc else {"http_health_check": {"path": "/v2/health/live"}}),
             }
         ],
         "close_connections_on_host_health_failure": True,  # idle ones; requests that wait are hedged
@@ -299,7 +377,7 @@ def _looking(endpoints: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _cluster(name: str, endpoints: tuple[str, ...]) -> dict[str, Any]:
+def _cluster(name: str, endpoints: tuple[str, ...], *, rpc: bool = False) -> dict[str, Any]:
     addresses = [endpoint.rsplit(":", 1) for endpoint in endpoints]
     many = {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096, "max_retries": 1024}
     return {
@@ -321,7 +399,7 @@ def _cluster(name: str, endpoints: tuple[str, ...]) -> dict[str, Any]:
                 "@type": f"{_TYPE}extensions.upstreams.http.v3.HttpProtocolOptions",
                 # Shorter than the server's own: it must not close a connection that a request is just entering.
                 "common_http_protocol_options": {"idle_timeout": "3s"},
-                "explicit_http_config": {"http_protocol_options": {}},
+                "explicit_http_config": {"http2_protocol_options" if rpc else "http_protocol_options": {}},
             }
         },
     }
@@ -369,6 +447,14 @@ def _manager(place: Place) -> dict[str, Any]:
                 "typed_config": {
                     "@type": f"{_TYPE}extensions.filters.http.buffer.v3.Buffer",
                     "max_request_bytes": MAX_REQUEST_BYTES,
+                },
+            },
+            {
+                # A refusal over gRPC is HTTP 200: only this counts the calls of a cluster by gRPC's own status.
+                "name": "envoy.filters.http.grpc_stats",
+                "typed_config": {
+                    "@type": f"{_TYPE}extensions.filters.http.grpc_stats.v3.FilterConfig",
+                    "stats_for_all_methods": False,
                 },
             },
             {

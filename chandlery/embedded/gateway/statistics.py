@@ -7,19 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from chandlery.embedded.gateway.envoy import ROUTE_CONFIG
+from chandlery.embedded.gateway.table import RPC_SUFFIX
 
 TIMEOUT_SECONDS = 5.0
 
-# Weighted clusters alone (four parts): a request that names its predictor is not evidence.
-_COUNTS = r"^cluster\.[^./]+/[^./]+/[^./]+/[^./]+\.upstream_rq_([1-5][0-9][0-9]|time)$"
+# Weighted clusters alone (four parts, and a fifth for gRPC): a request that names its predictor is not evidence.
+_COUNTS = r"^cluster\.[^./]+/[^./]+/[^./]+/[^./]+(/rpc)?\.(upstream_rq_([1-5][0-9][0-9]|time)|grpc\.[0-9]+)$"
 _VERSIONS = "version_text"
 
 _CODE = re.compile(
     r'envoy_cluster_upstream_rq\{envoy_response_code="(\d+)",envoy_cluster_name="([^"]+)"\} (\d+)'
 )
+_RPC = re.compile(r'envoy_cluster_grpc_(\d+)\{envoy_cluster_name="([^"]+)"\} (\d+)')
 _BUCKET = re.compile(
     r'envoy_cluster_upstream_rq_time_bucket\{envoy_cluster_name="([^"]+)",le="([^"]+)"\} (\d+)'
 )
+# A status of gRPC as the HTTP status that says the same (google.rpc.Code); any other is an error of the server.
+HTTP_OF_RPC = {
+    0: "200", 1: "499", 3: "400", 4: "504", 5: "404", 6: "409", 7: "403", 8: "429", 9: "400", 10: "409", 11: "400",
+    12: "501", 14: "503", 16: "401",
+}  # fmt: skip
+
 _SUM = re.compile(r'envoy_cluster_upstream_rq_time_sum\{envoy_cluster_name="([^"]+)"\} (\S+)')
 
 
@@ -68,7 +76,13 @@ def parse_counts(text: str) -> dict[str, ClusterCounts]:
     """Read the counters from the Prometheus text of the gateway."""
     found: dict[str, ClusterCounts] = {}
     for line in text.splitlines():
-        if match := _CODE.match(line):
+        if match := _RPC.match(line):
+            codes = found.setdefault(match[2], ClusterCounts()).codes
+            code = HTTP_OF_RPC.get(int(match[1]), "500")
+            codes[code] = codes.get(code, 0.0) + float(match[3])
+        elif match := _CODE.match(line):
+            if match[2].endswith(RPC_SUFFIX):
+                continue  # a refusal over gRPC is HTTP 200
             found.setdefault(match[2], ClusterCounts()).codes[match[1]] = float(match[3])
         elif match := _BUCKET.match(line):
             found.setdefault(match[1], ClusterCounts()).buckets[match[2]] = float(match[3])

@@ -14,6 +14,8 @@ from typing import Any
 
 from chandlery.files import write_text
 
+RPC_SUFFIX = "/rpc"  # of a cluster that speaks gRPC
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -24,12 +26,16 @@ class Backend:
         weight: percent of the requests; of a shadow, percent of the requests that it sees.
         endpoints: `host:port` of its ready servers.
         shadow: gets copies and never answers.
+        rpc: its servers speak gRPC, or would if they ran.
+        rpc_endpoints: `host:port` where its ready servers speak gRPC.
     """
 
     name: str
     weight: int
     endpoints: tuple[str, ...]
     shadow: bool = False
+    rpc: bool = False
+    rpc_endpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,22 @@ def weighted_cluster(routes: Routes, backend: Backend) -> str:
     return f"{routes.namespace}/{routes.name}/{backend.name}/{servers}".replace(".", "~")
 
 
+def weighted_rpc_cluster(routes: Routes, backend: Backend) -> str:
+    """Name the cluster of predictions over gRPC that the weights sent: evidence too."""
+    servers = hashlib.sha256(",".join(backend.rpc_endpoints).encode()).hexdigest()[:8]
+    return f"{routes.namespace}/{routes.name}/{backend.name}/{servers}".replace(".", "~") + RPC_SUFFIX
+
+
+def direct_rpc_cluster(routes: Routes, backend: Backend) -> str:
+    """Name the cluster of every other call over gRPC."""
+    return f"{weighted_rpc_cluster(routes, backend)}/direct"
+
+
 def cluster_owner(cluster: str) -> tuple[str, str]:
     """Return deployment (`namespace/name`) and predictor of a weighted cluster; empty for any other."""
     parts = cluster.replace("~", ".").split("/")
-    return (f"{parts[0]}/{parts[1]}", parts[2]) if len(parts) == 4 else ("", "")
+    weighted = len(parts) == 4 or (len(parts) == 5 and f"/{parts[4]}" == RPC_SUFFIX)
+    return (f"{parts[0]}/{parts[1]}", parts[2]) if weighted else ("", "")
 
 
 def direct_cluster(routes: Routes, backend: Backend) -> str:
@@ -100,11 +118,16 @@ def read_table(path: Path) -> Table:
             Routes(
                 routes["namespace"],
                 routes["name"],
-                tuple(Backend(**{**b, "endpoints": tuple(b["endpoints"])}) for b in routes["backends"]),
+                tuple(_backend(backend) for backend in routes["backends"]),
             )
             for routes in document["deployments"]
         ),
     )
+
+
+def _backend(document: Mapping[str, Any]) -> Backend:
+    lists = {name: tuple(document.get(name, ())) for name in ("endpoints", "rpc_endpoints")}
+    return Backend(**{**document, **lists})
 
 
 def write_table(path: Path, table: Table) -> None:

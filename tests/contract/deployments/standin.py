@@ -23,6 +23,7 @@ BEHAVIOUR = {k: float(v[0]) for k, v in parse_qs(urlsplit(os.environ["MODEL_URI"
 PREDICTOR = os.environ["PREDICTOR_ID"]
 FEEDBACK: Counter[str] = Counter()
 READY = True
+KEPT: list[object] = []  # what lives as long as the process
 ANSWERS = 0
 
 
@@ -75,9 +76,31 @@ async def health(request: web.Request) -> web.Response:
     return web.Response(status=200 if READY or request.path.endswith("live") else 503)
 
 
+async def serve_rpc(port: int) -> None:
+    """Echo over gRPC; `bad` is refused, and a stand-in with `status=500` fails."""
+    import grpc
+
+    async def predict(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        if request == b"bad":
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "bad rows")
+        if BEHAVIOUR.get("status", 200) >= 500:
+            await context.abort(grpc.StatusCode.INTERNAL, "a defect")
+        return PREDICTOR.encode()
+
+    methods = {"ModelInfer": grpc.unary_unary_rpc_method_handler(predict)}
+    handler = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", methods)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((handler,))
+    server.add_insecure_port(f"{os.environ['HOST']}:{port}")
+    await server.start()
+    KEPT.append(server)
+
+
 async def serve() -> None:
     """Serve until SIGTERM, then drain."""
     global READY
+    if rpc_port := int(os.environ.get("PREDICTIVE_UNIT_GRPC_SERVICE_PORT") or 0):
+        await serve_rpc(rpc_port)
     application = web.Application()
     application.router.add_post("/api/v1.0/predictions", predict)
     application.router.add_post("/v2/models/{model}/infer", infer)
