@@ -166,6 +166,12 @@ VARIABLES = (
         "part of the feedback that counts which one client may give beyond its first 50 predictions; 1: no bound",
     ),
     Variable(
+        "CHANDLERY_GRPC",
+        _LAPTOP,
+        "false",
+        "`true`: model servers speak gRPC too, and the gateway passes it on; also in a deployment's own environment",
+    ),
+    Variable(
         "CHANDLERY_MLFLOW_AUTH",
         _LAPTOP,
         "as it was; off in a new home",

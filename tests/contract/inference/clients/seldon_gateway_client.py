@@ -34,7 +34,7 @@ print(
         {
             "success": good.success,
             "answer": [
-                list(row.list_value.values[i].number_value for i in (0,))
+                [row.list_value.values[i].number_value for i in (0,)]
                 for row in good.response.data.ndarray.values
             ]
             if good.success
