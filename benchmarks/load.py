@@ -11,7 +11,10 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+JSON = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -36,26 +39,40 @@ def generator() -> str:
     return "wrk" if shutil.which("wrk") else "python threads"
 
 
-def load(port: int, path: str, body: bytes, connections: int, seconds: float) -> Measured:
+def load(
+    port: int,
+    path: str,
+    body: bytes,
+    connections: int,
+    seconds: float,
+    headers: Mapping[str, str] = JSON,
+) -> Measured:
     """Post `body` over and over.
 
     Args:
         port: port on loopback.
         path: path to post to.
-        body: JSON document.
+        body: what is posted.
         connections: connections that are kept busy, one request each at a time.
         seconds: how long; wrk takes whole seconds.
+        headers: of each request.
     """
     if generator() == "wrk":
-        return _wrk(port, path, body, connections, seconds)
-    return _threads(port, path, body, connections, seconds)
+        return _wrk(port, path, body, connections, seconds, headers)
+    return _threads(port, path, body, connections, seconds, headers)
 
 
-def _wrk(port: int, path: str, body: bytes, connections: int, seconds: float) -> Measured:
+def _wrk(
+    port: int, path: str, body: bytes, connections: int, seconds: float, headers: Mapping[str, str]
+) -> Measured:
+    stated = "\n".join(
+        f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items()
+    )
+    escaped = "".join("\\" + f"{byte:03d}" for byte in body)  # a body may hold any byte
     script = f"""
 wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-wrk.body = {json.dumps(body.decode())}
+{stated}
+wrk.body = "{escaped}"
 function done(summary, latency, requests)
   local errors = summary.errors
   local good = (summary.requests - errors.status) / summary.duration * 1e6
@@ -88,7 +105,9 @@ end
     return Measured(rate, p50, p99, int(found[4]))
 
 
-def _threads(port: int, path: str, body: bytes, connections: int, seconds: float) -> Measured:
+def _threads(
+    port: int, path: str, body: bytes, connections: int, seconds: float, headers: Mapping[str, str]
+) -> Measured:
     latencies: list[float] = []
     bad: list[int] = []
     until = time.perf_counter() + seconds
@@ -96,7 +115,7 @@ def _threads(port: int, path: str, body: bytes, connections: int, seconds: float
     def ask() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         while (began := time.perf_counter()) < until:
-            connection.request("POST", path, body, {"content-type": "application/json"})
+            connection.request("POST", path, body, dict(headers))
             response = connection.getresponse()
             response.read()
             latencies.append(time.perf_counter() - began)

@@ -55,6 +55,20 @@ class Small(_Network):
         )
 
 
+class Hundred(_Network):
+    """One hidden layer of 64 over 100 numbers."""
+
+    schema = (Column("x", "float32", (100,)), Column("y", "float32"))
+
+    def build(self, parameters: Mapping[str, Value], features: np.ndarray) -> Any:
+        """Build it."""
+        from keras import Input, Sequential, layers
+
+        return Sequential(
+            [Input((100,)), layers.Dense(64, activation="relu"), layers.Dense(10, activation="softmax")]
+        )
+
+
 class Wide(Small):
     """Three hidden layers of 1,024."""
 
