@@ -517,12 +517,12 @@ ROWS = (
     ),
     Row(
         "serving-costs",
-        "the cost of the request log",
+        "the cost of the request log and of what feedback needs",
         contenders=_costs,
         figures=prediction_figures(),
         aims=tuple(
             Aim(f"rate c={c}", at_least=0.95, against=SILENT, text="costs <= 5 % req/s") for c in CONNECTIONS
         ),
-        notes="Metrics and the memory of what was answered, for feedback, are on in both: they cannot be switched off.",
+        notes="With the log goes the memory of what was answered, which feedback needs. Metrics are on in both.",
     ),
 )

@@ -17,7 +17,7 @@ class Model:
         model = keras.saving.load_model(os.environ["MODEL"], compile=False)
         self._call = tf.function(lambda rows: model(rows, training=False))
 
-    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=100)
+    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=10_000)
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Call the model."""
         return self._call(rows.astype("float32")).numpy()

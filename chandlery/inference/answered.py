@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,14 @@ import orjson
 
 from chandlery.inference.layout import records_of
 
-REMEMBERED = 50_000  # answers kept in memory
+REMEMBERED = 50_000  # answers kept in memory at least; twice as many at most
 SECONDS = 7 * 24 * 3600.0  # for which an answer takes feedback
 READ_BYTES = 32 * 2**20  # of each file of the log, at most, from its end
 MOST_VALUES = 64  # predictions of one request that are kept
 LOOKS, APART = 5, 0.3  # other replicas write their log within a second
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """One answered request.
 
@@ -55,18 +54,27 @@ class Answered:
         self._folder = folder
         self._predictor = predictor
         self._own = own
-        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        # The collector of garbage leaves a dictionary of bytes alone, however large it is; it would walk through one of
+        # objects twice a second. Two of them, of which the older one is dropped as a whole, need no order of their own.
+        self._newer: dict[str, bytes] = {}
+        self._older: dict[str, bytes] = {}
         self._read: dict[int, int] = {}  # inode of a file: bytes read
         self._lock = asyncio.Lock()
         self._looked = 0.0
 
-    def add(self, request_id: str, prediction: list[Any] | None) -> None:
-        """Remember an answer of this server."""
-        self._keep(request_id, Answer(self._predictor, time.time(), prediction))
+    def add(self, request_id: str, prediction: bytes | None) -> None:
+        """Remember an answer of this server, its prediction as `prediction_of` gives it."""
+        self._keep(request_id, self._predictor, time.time(), prediction)
+
+    def judge(self, request_id: str) -> None:
+        """Note that feedback on an answer has been counted."""
+        for answers in (self._newer, self._older):
+            if request_id in answers:
+                answers[request_id] = orjson.dumps([*orjson.loads(answers[request_id])[:3], True])
 
     async def find(self, request_id: str) -> Answer | None:
         """Return the answer with an id; None when there is none, or it is too old for feedback."""
-        found = self._answers.get(request_id)
+        found = self._known(request_id)
         # An answer of our own too: another server may have counted feedback on it.
         unsure = found is None or not found.judged
         for look in range(LOOKS if unsure and self._folder is not None else 0):
@@ -77,16 +85,20 @@ class Answered:
                 if time.monotonic() - self._looked >= APART / 2:
                     await asyncio.to_thread(self._catch_up)
                     self._looked = time.monotonic()
-            found = self._answers.get(request_id)
+            found = self._known(request_id)
             if found is not None:
                 break
         return found if found is not None and time.time() - found.time < SECONDS else None
 
-    def _keep(self, request_id: str, answer: Answer) -> None:
-        self._answers[request_id] = answer
-        self._answers.move_to_end(request_id)
-        while len(self._answers) > REMEMBERED:
-            self._answers.popitem(last=False)
+    def _known(self, request_id: str) -> Answer | None:
+        packed = self._newer.get(request_id) or self._older.get(request_id)
+        return None if packed is None else Answer(*orjson.loads(packed))
+
+    def _keep(self, request_id: str, predictor: str, when: float, prediction: bytes | None) -> None:
+        listed = None if prediction is None else orjson.Fragment(prediction)
+        self._newer[request_id] = orjson.dumps([predictor, when, listed, False])
+        if len(self._newer) >= REMEMBERED:
+            self._older, self._newer = self._newer, {}
 
     def _catch_up(self) -> None:
         assert self._folder is not None
@@ -125,21 +137,18 @@ class Answered:
         ids = [line["request_id"], *([line["puid"]] if "puid" in line else [])]
         for request_id in ids:
             if line.get("judged"):
-                known = self._answers.get(request_id)
-                if known is not None:
-                    known.judged = True
-            elif line["status"] == 200 and request_id not in self._answers:
-                self._keep(
-                    request_id, Answer(str(line["predictor"]), float(line["time"]), line.get("prediction"))
-                )
+                self.judge(request_id)
+            elif line["status"] == 200 and self._known(request_id) is None:
+                listed = line.get("prediction")
+                prediction = None if listed is None else orjson.dumps(listed)
+                self._keep(request_id, str(line["predictor"]), float(line["time"]), prediction)
 
 
-def prediction_of(answers: Any, several: bool) -> list[Any] | None:
-    """Return what is kept of an answer: see `Answer.prediction`."""
+def prediction_of(answers: Any, several: bool) -> bytes | None:
+    """Return what is kept of an answer as JSON: see `Answer.prediction`."""
     columns = list(answers.items()) if several else list(answers.items())[:1]
     if not columns or sum(values.size for _, values in columns) > MOST_VALUES:
         return None
     if not several:
-        listed: list[Any] = columns[0][1].tolist()
-        return listed
-    return records_of(answers)
+        return orjson.dumps(columns[0][1].tolist(), default=str)
+    return orjson.dumps(records_of(answers), default=str)

@@ -80,7 +80,7 @@ class ModelRequest:
     id: str
     rows: int = 0
     puid: str = ""
-    prediction: list[Any] | None = None
+    prediction: bytes | None = None
     model_seconds: float = -1.0
 
 
@@ -386,7 +386,7 @@ class Replica:
                 )
             self.metrics.feedback(feedback.reward, outcomes)
             if answer is not None:
-                answer.judged = True
+                self.answered.judge(request_id)
                 self.log.judged(request_id)
         return {
             "data": {"names": [], "ndarray": []},

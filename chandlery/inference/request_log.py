@@ -12,7 +12,7 @@ import orjson
 
 from chandlery.progress import report
 
-FLUSH_SECONDS = 0.5
+FLUSH_SECONDS = 0.1
 ROTATE_BYTES = 64 * 1024 * 1024
 KEPT = 3  # rotated files kept beside the current one
 
@@ -37,7 +37,7 @@ class RequestLog:
         self.path = folder / f"{predictor or 'predictor'}-{os.getpid()}.jsonl" if folder else None
         self._fields = fields
         self._rotate_bytes = rotate_bytes
-        self._lines: list[dict[str, Any]] = []
+        self._lines: list[bytes] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._failed = False
@@ -49,7 +49,7 @@ class RequestLog:
         status: int,
         *,
         puid: str = "",
-        prediction: list[Any] | None = None,
+        prediction: bytes | None = None,
     ) -> None:
         """Log a prediction.
 
@@ -58,7 +58,7 @@ class RequestLog:
             rows: number of rows; 0 when the request was refused before they were known.
             status: HTTP status answered.
             puid: the identifier in the answer, where the caller chose another one in its message.
-            prediction: the predictions, for feedback that names the request alone; None: not kept.
+            prediction: the predictions as JSON, for feedback that names the request alone; None: not kept.
         """
         if self.path is not None:
             line = {
@@ -71,7 +71,7 @@ class RequestLog:
             if puid and puid != request_id:
                 line["puid"] = puid
             if prediction is not None:
-                line["prediction"] = prediction
+                line["prediction"] = orjson.Fragment(prediction)
             self._append(line)
 
     def judged(self, request_id: str) -> None:
@@ -80,7 +80,8 @@ class RequestLog:
             self._append({"request_id": request_id, "time": time.time(), **self._fields, "judged": True})
 
     def _append(self, line: dict[str, Any]) -> None:
-        self._lines.append(line)
+        # At once: thousands of lines a time would hold the interpreter, and thousands of objects keep the collector busy.
+        self._lines.append(orjson.dumps(line))
         if self._loop is not None and self._task is None:
             self._task = self._loop.create_task(self._soon())
 
@@ -104,7 +105,7 @@ class RequestLog:
         if self.path is None or not lines:
             return
         try:
-            self._write(self.path, b"".join(orjson.dumps(line) + b"\n" for line in lines))
+            self._write(self.path, b"\n".join([*lines, b""]))
         except OSError as error:
             if not self._failed:
                 report("request_log.failed", f"request log {self.path}: {error}")

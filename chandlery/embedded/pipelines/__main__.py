@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -25,11 +26,12 @@ from chandlery.embedded.pipelines.journal import Journal
 from chandlery.embedded.pipelines.machine import this_machine
 from chandlery.embedded.pipelines.work import AUTO, Places, Work
 from chandlery.embedded.pipelines.workers import Warm
-from chandlery.errors import ChandleryError
+from chandlery.errors import ChandleryError, PlatformError
 from chandlery.files import write_json
 from chandlery.progress import report_silently
 from chandlery.redaction import redacted_values
 
+AGAIN = "make room, and run the same command again"
 PARENT_TICK = 0.5  # seconds between looks at the parent
 
 
@@ -57,11 +59,19 @@ def main(folder: Path, parent: int) -> int:
     try:
         return asyncio.run(run(folder, request))
     except ChandleryError as error:
-        print(f"error: {error.message}\n{error.hint}", flush=True)
+        return tell(error)
+    except OSError as error:  # a full disk, most often: the state of a task could not be written down
+        return tell(PlatformError(f"{error.filename or folder}: {error.strerror}", AGAIN))
+
+
+def tell(error: ChandleryError) -> int:
+    """Report why the engine ends without having run all; returns the exit code."""
+    print(f"error: {error.message}\n{error.hint}", flush=True)
+    with contextlib.suppress(OSError):
         report_silently(
             "step.failed", task="", error=error.message, hint=error.hint, exit_code=error.exit_code
         )
-        return error.exit_code
+    return error.exit_code
 
 
 async def run(folder: Path, request: dict[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -88,7 +89,8 @@ class Cache:
             if "://" not in artifact["uri"] and os.path.exists(artifact["uri"])
         ]
         entry = {"pipeline": self._pipeline, "parameters": parameters, "artifacts": artifacts, "files": files}
-        write_text(self._path(key), json.dumps(entry))
+        with contextlib.suppress(OSError):  # a full disk: the result is not found again, and that is all
+            write_text(self._path(key), json.dumps(entry))
 
     def _path(self, key: str) -> Path:
         return self._root / f"{self._pipeline}-{key}.json"

@@ -31,7 +31,7 @@ from chandlery.embedded.pipelines.journal import Journal
 from chandlery.embedded.pipelines.machine import Machine
 from chandlery.embedded.pipelines.package import ROOT, Package, Spec
 from chandlery.embedded.pipelines.work import USERS_MISTAKE, Work, is_of_this_catalog, label, reason
-from chandlery.errors import ChandleryError, UserError
+from chandlery.errors import ChandleryError, PlatformError, UserError
 
 LONGEST_BACKOFF = 1.0  # seconds: on one machine there is no other that has to recover first
 
@@ -252,6 +252,9 @@ class Engine:
                 await self._attempts(execution, task, container, asked)
             except ChandleryError as error:
                 self._fail(execution, error)
+            except OSError as error:
+                said = f"step {label(execution)}: {error.filename or 'its files'}: {error.strerror}"
+                self._fail(execution, PlatformError(said, "make room, and run the same command again"))
         execution.ended = time.time()
         seconds = round(execution.ended - execution.started, 3)
         self._tell("task.finished", task=label(execution), ok=execution.state in GOOD, seconds=seconds)

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ class Warm:
         self._count += 1
         began, ended = loop.create_future(), loop.create_future()
         self._waiting[self._count] = (began, ended)
-        memory = os.memfd_create("task")  # arguments may hold secrets: nothing of them goes to a disk
+        memory = _nameless()
         try:
             with open(memory, "w", encoding="utf-8", closefd=False) as file:
                 json.dump(request, file)
@@ -143,6 +144,14 @@ class Warm:
             if not future.done():
                 future.set_exception(WorkerLostError())
                 future.exception()  # not every one is awaited
+
+
+def _nameless() -> int:
+    """Return a descriptor for a task's request: arguments may hold secrets, so no file of a name holds them."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("task")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 async def run_command(
