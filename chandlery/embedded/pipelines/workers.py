@@ -88,7 +88,12 @@ class Warm:
                 raise WorkerLostError from error
         finally:
             os.close(memory)
-        process = identify(await began)
+        try:
+            pid = await asyncio.shield(began)
+        except asyncio.CancelledError:
+            await _end(await began, ended)  # it is being forked: what has no process yet cannot be ended
+            raise
+        process = identify(pid)
         started(process)
         try:
             return int(await asyncio.shield(ended))
