@@ -82,6 +82,19 @@ def test_a_server_that_hangs_costs_time_and_no_request(platform: Platform) -> No
 
 
 @pytest.mark.slow
+def test_a_server_that_hangs_is_replaced(platform: Platform) -> None:
+    if platform.kind != "envoy":
+        pytest.skip("the controller does this, whatever the gateway: once is enough")
+    ready(platform, variant("1", 100))
+    (process,) = platform.servers().values()
+    process.suspend()
+    until(lambda: [p.pid for p in platform.servers().values()] not in ([], [process.pid]), "another runs", 60)
+    wait_ready(platform.store, "digits", "default", 20)
+    with Endpoint(DeploymentAddress(platform.url, "default", "digits")) as endpoint:
+        assert endpoint.predict(ROWS).ok
+
+
+@pytest.mark.slow
 def test_a_server_without_room_costs_no_request_where_another_has(platform: Platform) -> None:
     if platform.kind != "envoy":
         pytest.skip("the small proxy does not ask again after an answer")
