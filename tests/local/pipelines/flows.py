@@ -147,12 +147,28 @@ def dies():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@dsl.container_component
-def count(text: str, size: dsl.OutputPath(int)):
-    """Count the bytes of a text."""
-    return dsl.ContainerSpec(
-        image="alpine", command=["sh", "-c", 'printf %s "$0" | wc -c > "$1"'], args=[text, size]
-    )
+def counting(image):
+    """Return a container component that counts the bytes of a text."""
+
+    @dsl.container_component
+    def count(text: str, size: dsl.OutputPath(int)):
+        command = ["sh", "-c", 'printf %s "$0" | wc -c > "$1"']
+        return dsl.ContainerSpec(image=image, command=command, args=[text, size])
+
+    return count
+
+
+def sleeping(image):
+    """Return a container component that sleeps for a minute."""
+
+    @dsl.container_component
+    def sleeper():
+        return dsl.ContainerSpec(image=image, command=["sleep", "60"])
+
+    return sleeper
+
+
+count = counting("alpine")
 
 
 def using(wheel):
