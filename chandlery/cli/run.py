@@ -49,6 +49,8 @@ def run(
     if dry_run:
         return _dry_run(entry, name, arguments)
     home = addresses.make_home()
+    if entry and entry.kind == "component":
+        caching = caching and entry.pure  # kfp compiles a component by itself as if each could be cached
     display = Display(sys.stderr if as_json else sys.stdout, verbose=verbose)
     platform.laptop().up(home, services=_services(spec), progress=display.line)
     from chandlery.runs.launch import launch

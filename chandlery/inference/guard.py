@@ -329,6 +329,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self.guard.observe(reason)
         self.guard.blocked.discard(self)
         self._allowed = math.inf
+        self.partial = False
+        self._release()
         self.transport.abort()
 
     def refuse(self, status: int, why: str, reason: str, retry_after: int = 0) -> None:
@@ -338,6 +340,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """
         self._why = None
         if self._refused or self.transport.is_closing():
+            self.partial = False
+            self._release()
             return
         cycle = self.cycle
         running = cycle is not None and not cycle.response_complete
@@ -345,6 +349,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.guard.observe(reason)
             cycle.keep_alive = False
             self.partial = False
+            self._release()
             self.flow.pause_reading()
             return
         if self.pipeline or (cycle is not None and not self._in_head and cycle.response_started):

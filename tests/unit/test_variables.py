@@ -29,6 +29,6 @@ def test_every_endpoint_is_in_the_table() -> None:
 def test_the_defaults_of_the_server_are_those_of_the_table() -> None:
     numbers = {v.name: v.default for v in variables.VARIABLES if v.name.startswith("CHANDLERY_MAX_")}
     numbers |= {v.name: v.default for v in variables.VARIABLES if v.name.endswith("_SECONDS")}
-    assert len(numbers) == 8
+    assert len(numbers) == 11
     model = {"MODEL_URI": "folder"}
     assert from_environment(model | numbers) == from_environment(model)

@@ -172,7 +172,7 @@ class Work:
         environment |= {"KFP_RETRY_INDEX": str(index), "_KFP_RUNTIME": "true"}
         if is_of_this_catalog(container) and not _states(container, TASK_VARIABLE):
             # A component by itself, or one that was loaded from its file into somebody's pipeline.
-            environment[TASK_VARIABLE] = execution.name.replace("-", "_")
+            environment.setdefault(TASK_VARIABLE, execution.name.replace("-", "_"))
         log = Log(self.log_of(execution), self._places.folder / "log.txt", label(execution))
         descriptor = log.open()
         try:
