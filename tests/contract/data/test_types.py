@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from grpc import StatusCode
 from pachyderm_sdk.api import pfs
@@ -44,6 +46,9 @@ def test_a_wrong_type_within_a_stream_leaves_nothing(client, master, operation):
     new = client.pfs.start_commit(branch=master)
     with pytest.raises(TypeError):
         modify(client, new, add("/a", b"1"), operation)
+    until = time.monotonic() + 5  # over a socket the server hears of it a moment later
+    while listed(client, new) and time.monotonic() < until:
+        time.sleep(0.01)
     assert listed(client, new) == []
     client.pfs.finish_commit(commit=new)
 

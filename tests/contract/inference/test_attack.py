@@ -227,7 +227,7 @@ def test_slow_writers(target, attack):
     assert all(one.recv(10) == b"" for one in silent)  # closed: they never asked
     for one in silent + slow:
         one.close()
-    attack(30, f"700 connections, refused after {max(answered.values()):.1f} s")
+    attack(60, f"700 connections, refused after {max(answered.values()):.1f} s")
 
 
 def test_slow_readers(target, attack):
@@ -344,7 +344,7 @@ def test_half_closed(target, attack):
         for one in connections:
             one.close()
     target.wait_for_descriptors(before + 5, 5)
-    attack(20, "250 connections")
+    attack(60, "250 connections")
 
 
 def test_vanishing_clients(target, attack):
@@ -412,7 +412,7 @@ def test_pipelined(target, attack):
     assert len(codes) < 1000
     few = target.send(b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n" * 50, seconds=1)
     assert few == [200] * 50
-    attack(20, f"100,000 at once, {len(codes)} answered")
+    attack(60, f"100,000 at once, {len(codes)} answered")
 
 
 HEAD = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -530,7 +530,7 @@ def test_compression_bombs(target, attack):
             connection.request("POST", INFER, bomb, headers)
             assert connection.getresponse().status == expected
             connection.close()
-    attack(40, "35 x 64 MiB packed")
+    attack(80, "35 x 64 MiB packed")
 
 
 def test_names_make_no_metrics(target, attack):
@@ -561,7 +561,7 @@ def test_names_make_no_metrics(target, attack):
     for number in range(100):
         ask(f"n{number}")
     assert series() == before
-    attack(15, f"3,700 requests of unknown names, {before} series before and after")
+    attack(60, f"3,700 requests of unknown names, {before} series before and after")
     connection.close()
 
 
