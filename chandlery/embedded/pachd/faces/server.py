@@ -25,6 +25,7 @@ from chandlery.processes.flag import setting
 MAX_MESSAGE = 20 * 1024 * 1024  # as a production pachd; the SDK sends up to 19 MiB of content at a time
 # Threads are made as calls need them. Each waiting call (wait, subscribe) holds one until it ends.
 _MAX_CALLS = 1024
+BROKEN_SECONDS = 0.005  # in which a stream that was broken off shows itself
 _STOP_SECONDS = 5.0
 
 
@@ -101,7 +102,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _single(self, rpc: Rpc) -> Callable[[Any, Any], Any]:
         def run(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                return rpc.handler(self._call(context), _read(request, rpc.stream_in))
+                return rpc.handler(self._call(context), _read(request, context, rpc.stream_in))
             except Exception as error:
                 _abort(context, error)
 
@@ -110,7 +111,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _stream(self, rpc: Rpc) -> Callable[[Any, Any], Iterator[Any]]:
         def run(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             try:
-                yield from rpc.handler(self._call(context), _read(request, rpc.stream_in))
+                yield from rpc.handler(self._call(context), _read(request, context, rpc.stream_in))
             except Exception as error:
                 _abort(context, error)
 
@@ -142,10 +143,19 @@ def _reader(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return read
 
 
-def _read(request: Any, stream: bool) -> Any:
-    if stream:
-        return map(_well_formed, request)
-    return _well_formed(request)
+def _read(request: Any, context: grpc.ServicerContext, stream: bool) -> Any:
+    return _messages(request, context) if stream else _well_formed(request)
+
+
+def _messages(request: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+    """Yield the messages of a stream; one that the caller broke off does not end as one that is complete."""
+    broken = threading.Event()
+    context.add_callback(broken.set)
+    for message in request:
+        yield _well_formed(message)
+    # grpc tells first that no message follows, in both cases alike, and only then that the caller is gone.
+    if broken.wait(BROKEN_SECONDS) or not context.is_active():
+        raise ServiceError(grpc.StatusCode.CANCELLED, "the caller broke the stream off")
 
 
 def _well_formed(message: Any) -> Any:
