@@ -42,6 +42,9 @@ class Context:
     def invocation_metadata(self) -> list[tuple[str, str]]:
         return []
 
+    def is_active(self) -> bool:
+        return True
+
     def add_callback(self, callback: Any) -> bool:
         return True
 
