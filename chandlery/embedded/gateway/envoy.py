@@ -34,6 +34,7 @@ TIMEOUT_SECONDS = 60
 IDLE_SECONDS = 60  # that a client's connection may be idle
 HEDGE_SECONDS = 3  # after which another server of the predictor is asked too
 LOOK_SECONDS = 2  # between looks at a server, and for its answer; two that fail take it out
+RETURN_SECONDS = 0.25  # between looks at a server that was taken out
 MAX_PROGRAM_SIZE = 4096  # of a compiled regular expression
 NO_ROUTE = "no deployment serves this path: /seldon/<namespace>/<deployment>/..."
 NO_RPC = (
@@ -338,7 +339,8 @@ def _trying(*, again: bool, spare: bool = False) -> dict[str, Any]:
         "retry_policy": {
             "retry_on": conditions,
             **status,
-            "num_retries": 3,
+            # With a spare server they last longer than it takes to see that one taken out is back.
+            "num_retries": 8 if spare else 3,
             "retry_host_predicate": [
                 {
                     "name": "envoy.retry_host_predicates.previous_hosts",
@@ -366,6 +368,8 @@ def _looking(endpoints: tuple[str, ...], *, rpc: bool = False) -> dict[str, Any]
                 "timeout": f"{LOOK_SECONDS}s",
                 "interval": f"{LOOK_SECONDS}s",
                 "no_traffic_interval": f"{LOOK_SECONDS}s",
+                # One that was started again is let in before its sibling may die.
+                "unhealthy_interval": f"{RETURN_SECONDS}s",
                 "unhealthy_threshold": 2,
                 "healthy_threshold": 1,
                 **({"grpc_health_check": {}} if rpc else {"http_health_check": {"path": "/v2/health/live"}}),

@@ -57,6 +57,27 @@ def test_a_killed_server_comes_back_and_its_sibling_answers_meanwhile(platform: 
 
 
 @pytest.mark.slow
+def test_a_server_that_is_back_takes_over_at_once_when_its_sibling_dies(platform: Platform) -> None:
+    """The one was taken out; it answers again a moment before the other is killed."""
+    if platform.kind != "envoy":
+        pytest.skip("only Envoy takes servers out")
+    ready(platform, variant("1", 100), replicas=2)
+    with Load(platform.url) as load:
+        for _ in range(2):
+            until(lambda: len(platform.servers()) == 2, "both servers run")
+            wait_ready(platform.store, "digits", "default", 20)
+            first, second = platform.servers().values()
+            first.suspend()
+            time.sleep(9)  # two looks of two seconds each have failed
+            first.resume()
+            second.send_signal(signal.SIGKILL)
+            second.wait(5)
+            time.sleep(1)
+    assert load.failed == []
+    assert load.answered > 100
+
+
+@pytest.mark.slow
 def test_a_server_that_hangs_costs_time_and_no_request(platform: Platform) -> None:
     """Of two servers one is stopped (SIGSTOP): Envoy asks the other for what waits there, and sends it no more."""
     if platform.kind != "envoy":
